@@ -1,0 +1,369 @@
+//! What every leaf future asks before it does anything.
+//!
+//! A *leaf* is a future that talks to a driver, a queue or a timer itself instead of polling
+//! another future. The runtime brackets each poll of a task with [`begin_poll`] and [`end_poll`];
+//! the leaves polled in between ask two questions:
+//!
+//! * May I still complete? A task has a *budget* of completions per poll, so that a peer that is
+//!   always ready cannot keep a worker for itself. [`poll_budget`] answers, [`spend`] pays.
+//! * Is a cancel being delivered? A leaf that has suspended stays suspended while the region
+//!   being polled is *interrupted*: its result stays where it was (the bytes in the socket, the
+//!   item in the queue), so that a cancelled operation did not happen. [`Leaf`] does both.
+//!
+//! Outside such a bracket the budget is unlimited and nothing is interrupted: under a foreign
+//! executor the leaves behave like plain futures.
+//!
+//! Within a bracket the timers hold back one thing: telling the waiting driver of an earlier
+//! deadline, which costs a system call. [`end_poll`] makes up for it if the timer still lives.
+//! A thread that blocks *inside* a poll (a nested executor) must not leave that undone:
+//! [`set_aside`] announces and opens a plain region; whoever only notices the blocked thread from
+//! outside calls [`Handle::notify`](crate::Handle::notify), and the driver looks again.
+//!
+//! Knows nothing of tasks: what a region is, is the runtime's affair.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::task::{Context, Poll};
+
+use crate::handle;
+
+/// The budget outside a runtime: never spent.
+pub const UNLIMITED: u32 = u32::MAX;
+
+/// The thread's leaf state. Plain cells with nothing to drop, so that it is never allocated and
+/// can be asked in destructors of other thread-locals.
+struct State {
+    budget: Cell<u32>,
+    interrupted: Cell<bool>,
+    forced_yield: Cell<bool>,
+    in_poll: Cell<bool>,
+    /// A timer shard has an earlier deadline that the driver was not told of yet.
+    announce: Cell<bool>,
+}
+
+thread_local! {
+    static STATE: State = const {
+        State {
+            budget: Cell::new(UNLIMITED),
+            interrupted: Cell::new(false),
+            forced_yield: Cell::new(false),
+            in_poll: Cell::new(false),
+            announce: Cell::new(false),
+        }
+    };
+}
+
+/// What a poll did, as told by [`end_poll`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PollEnd {
+    /// A leaf returned `Pending` for want of budget alone and has woken its task.
+    pub forced_yield: bool,
+}
+
+/// Opens the bracket round one poll of a task.
+///
+/// At most `budget` leaf operations complete before leaves yield; [`UNLIMITED`] never yields.
+/// `interrupted` says that the region being polled has a cancel request to deliver.
+#[inline]
+pub fn begin_poll(budget: u32, interrupted: bool) {
+    STATE.with(|s| {
+        s.budget.set(budget);
+        s.interrupted.set(interrupted);
+        s.forced_yield.set(false);
+        s.in_poll.set(true);
+    });
+}
+
+/// Closes the bracket and tells the driver of a deadline that the poll left to be announced.
+#[inline]
+pub fn end_poll() -> PollEnd {
+    STATE.with(|s| {
+        s.in_poll.set(false);
+        s.budget.set(UNLIMITED);
+        s.interrupted.set(false);
+        if s.announce.get() {
+            flush_announcement();
+        }
+        PollEnd {
+            forced_yield: s.forced_yield.replace(false),
+        }
+    })
+}
+
+/// Whether the region being polled on this thread has a cancel request to deliver.
+#[inline]
+#[must_use]
+pub fn interrupted() -> bool {
+    STATE.with(|s| s.interrupted.get())
+}
+
+/// Changes the answer of [`interrupted`] for the rest of the poll and returns the previous one.
+///
+/// For combinators that poll an inner region (a shield, a scope) within an outer one.
+#[inline]
+pub fn set_interrupted(interrupted: bool) -> bool {
+    STATE.with(|s| s.interrupted.replace(interrupted))
+}
+
+/// What is left of the budget of the poll in progress; [`UNLIMITED`] outside of one.
+#[inline]
+#[must_use]
+pub fn budget() -> u32 {
+    STATE.with(|s| s.budget.get())
+}
+
+/// Whether a leaf may go on: `Pending`, with the task woken, when the budget is spent.
+///
+/// # Examples
+///
+/// ```
+/// use std::task::{Context, Poll, Waker};
+/// use heist_io_driver::leaf;
+///
+/// let mut cx = Context::from_waker(Waker::noop());
+/// leaf::begin_poll(1, false);
+/// assert!(leaf::poll_budget(&mut cx).is_ready());
+/// leaf::spend();
+/// assert!(leaf::poll_budget(&mut cx).is_pending());
+/// assert!(leaf::end_poll().forced_yield);
+/// ```
+#[inline]
+pub fn poll_budget(cx: &mut Context<'_>) -> Poll<()> {
+    if budget() == 0 {
+        return yield_now(cx);
+    }
+    Poll::Ready(())
+}
+
+#[cold]
+fn yield_now(cx: &mut Context<'_>) -> Poll<()> {
+    STATE.with(|s| s.forced_yield.set(true));
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}
+
+/// Pays for one completed leaf operation.
+#[inline]
+pub fn spend() {
+    STATE.with(|s| {
+        let left = s.budget.get();
+        if left != UNLIMITED {
+            s.budget.set(left.saturating_sub(1));
+        }
+    });
+}
+
+/// The part of a leaf future that remembers whether it has suspended.
+///
+/// # Examples
+///
+/// A leaf that completes at its second poll, and stays pending while a cancel is delivered:
+///
+/// ```
+/// use std::task::{Context, Poll, Waker, ready};
+/// use heist_io_driver::leaf::{self, Leaf};
+///
+/// #[derive(Default)]
+/// struct Yield { leaf: Leaf }
+/// impl Yield {
+///     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+///         ready!(self.leaf.poll_enter(cx));
+///         if !self.leaf.is_suspended() {
+///             self.leaf.suspend();
+///             cx.waker().wake_by_ref();
+///             return Poll::Pending;
+///         }
+///         leaf::spend();
+///         Poll::Ready(())
+///     }
+/// }
+/// let (mut y, mut cx) = (Yield::default(), Context::from_waker(Waker::noop()));
+/// assert!(y.poll(&mut cx).is_pending());
+/// leaf::begin_poll(8, true);
+/// assert!(y.poll(&mut cx).is_pending()); // interrupted
+/// leaf::end_poll();
+/// assert!(y.poll(&mut cx).is_ready());
+/// ```
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Leaf {
+    suspended: bool,
+}
+
+impl Leaf {
+    /// A leaf that has not suspended.
+    #[must_use]
+    pub const fn new() -> Leaf {
+        Leaf { suspended: false }
+    }
+
+    /// Asks both questions: `Pending` if this leaf has suspended and the region is interrupted,
+    /// else what [`poll_budget`] says. A yield for want of budget does not count as suspending.
+    #[inline]
+    pub fn poll_enter(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        STATE.with(|s| {
+            if self.suspended && s.interrupted.get() {
+                Poll::Pending
+            } else if s.budget.get() == 0 {
+                yield_now(cx)
+            } else {
+                Poll::Ready(())
+            }
+        })
+    }
+
+    /// Marks that the leaf is about to return `Pending` because its operation has to wait.
+    #[inline]
+    pub fn suspend(&mut self) {
+        self.suspended = true;
+    }
+
+    /// Whether the leaf has suspended since it was made or [`reset`](Leaf::reset).
+    #[inline]
+    #[must_use]
+    pub fn is_suspended(&self) -> bool {
+        self.suspended
+    }
+
+    /// Forgets the suspension, for a leaf that starts a new operation.
+    #[inline]
+    pub fn reset(&mut self) {
+        self.suspended = false;
+    }
+}
+
+/// Sets the poll in progress aside until the guard drops.
+///
+/// For code that blocks inside a poll and runs another executor there: a deadline left to be
+/// announced is announced now, and within the guard's life the thread is outside any bracket.
+///
+/// # Examples
+///
+/// ```
+/// use heist_io_driver::leaf;
+/// leaf::begin_poll(3, true);
+/// {
+///     let _outer = leaf::set_aside();
+///     assert!(!leaf::interrupted());
+///     assert_eq!(leaf::budget(), leaf::UNLIMITED);
+/// }
+/// assert!(leaf::interrupted());
+/// leaf::end_poll();
+/// ```
+#[must_use = "the poll is taken up again when the guard drops"]
+pub fn set_aside() -> Aside {
+    STATE.with(|s| {
+        let aside = Aside {
+            budget: s.budget.replace(UNLIMITED),
+            interrupted: s.interrupted.replace(false),
+            forced_yield: s.forced_yield.replace(false),
+            in_poll: s.in_poll.replace(false),
+            _thread: PhantomData,
+        };
+        if s.announce.get() {
+            flush_announcement();
+        }
+        aside
+    })
+}
+
+/// Takes up the poll that [`set_aside`] left, when dropped.
+#[derive(Debug)]
+pub struct Aside {
+    budget: u32,
+    interrupted: bool,
+    forced_yield: bool,
+    in_poll: bool,
+    /// Belongs to the thread whose state it holds.
+    _thread: PhantomData<*const ()>,
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        STATE.with(|s| {
+            s.budget.set(self.budget);
+            s.interrupted.set(self.interrupted);
+            s.forced_yield.set(self.forced_yield);
+            s.in_poll.set(self.in_poll);
+        });
+    }
+}
+
+/// Leaves an announcement to [`end_poll`] if a poll is in progress; else returns false and the
+/// caller announces now. The shard concerned must be the thread's current one.
+#[inline]
+pub(crate) fn defer_announcement() -> bool {
+    STATE.with(|s| {
+        if s.in_poll.get() {
+            s.announce.set(true);
+        }
+        s.in_poll.get()
+    })
+}
+
+/// Announces what was deferred, on the shard that is still the current one.
+#[inline]
+pub(crate) fn flush_announcement() {
+    if STATE.with(|s| s.announce.replace(false)) {
+        handle::announce_current();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Waker;
+
+    #[test]
+    fn budget_is_unlimited_outside_a_bracket_and_counts_within() {
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..1_000 {
+            assert!(poll_budget(&mut cx).is_ready());
+            spend();
+        }
+        begin_poll(2, false);
+        spend();
+        assert_eq!(budget(), 1);
+        spend();
+        spend();
+        assert_eq!(budget(), 0);
+        assert!(poll_budget(&mut cx).is_pending());
+        assert!(end_poll().forced_yield);
+        assert_eq!(budget(), UNLIMITED);
+        begin_poll(1, false);
+        assert!(!end_poll().forced_yield);
+    }
+
+    #[test]
+    fn only_a_suspended_leaf_is_held_back_by_an_interruption() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut leaf = Leaf::new();
+        begin_poll(5, true);
+        assert!(leaf.poll_enter(&mut cx).is_ready());
+        leaf.suspend();
+        assert!(leaf.poll_enter(&mut cx).is_pending());
+        assert!(!end_poll().forced_yield);
+        assert!(leaf.poll_enter(&mut cx).is_ready());
+        begin_poll(0, false);
+        let mut fresh = Leaf::new();
+        assert!(fresh.poll_enter(&mut cx).is_pending());
+        assert!(!fresh.is_suspended());
+        assert!(end_poll().forced_yield);
+    }
+
+    #[test]
+    fn setting_aside_restores_the_poll() {
+        begin_poll(7, true);
+        spend();
+        {
+            let _aside = set_aside();
+            assert_eq!(budget(), UNLIMITED);
+            begin_poll(1, false);
+            end_poll();
+        }
+        assert_eq!(budget(), 6);
+        assert!(interrupted());
+        assert!(set_interrupted(false));
+        assert!(!interrupted());
+        end_poll();
+    }
+}

@@ -1,0 +1,319 @@
+//! From names to addresses.
+//!
+//! What needs no name service is answered at once, without leaving the thread. A name goes to the
+//! system's resolver (`getaddrinfo`, which honours the machine's configuration), a blocking call,
+//! through [`Handle::offload`].
+//!
+//! The answer travels through one shared place: the job puts it there and takes the waker; the
+//! future leaves its waker and looks for the answer. Both do so under one lock, so neither misses
+//! the other.
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+
+use parking_lot::Mutex;
+
+use crate::handle::Handle;
+use crate::leaf::{self, Leaf};
+
+/// Finds the addresses of a host and port.
+///
+/// IP addresses, as values or as text, are answered at once. A name is looked up by the system's
+/// resolver, off this thread. The order is the resolver's, best first.
+///
+/// # Examples
+///
+/// ```
+/// # async fn example() -> std::io::Result<()> {
+/// for addr in heist_io_driver::net::lookup_host("localhost:80").await? {
+///     println!("{addr}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// `InvalidInput` if the text is not of the form `host:port`; the resolver's error if it does not
+/// know the name; an error if there is no thread to be had for the lookup.
+///
+/// # Cancel safety
+///
+/// Safe: dropping the future forgets the answer. A lookup that has begun runs to its end in the
+/// background.
+#[doc(alias = "getaddrinfo")]
+pub async fn lookup_host<A: ToSocketAddrs>(host: A) -> io::Result<Addrs> {
+    match host.target()? {
+        Target::Known(addrs) => Ok(addrs),
+        Target::Name { host, port } => Ok(Addrs::many(Lookup::start(host, port)?.await?)),
+    }
+}
+
+/// What can be connected or bound to. Takes everything that [`std::net::ToSocketAddrs`] takes.
+///
+/// The trait is sealed: it cannot be implemented outside of this crate, so that lookups can become
+/// better without breaking anyone.
+///
+/// # Examples
+///
+/// ```
+/// use std::net::{Ipv4Addr, SocketAddr};
+///
+/// # async fn example() -> std::io::Result<()> {
+/// use heist_io_driver::net::TcpStream;
+///
+/// TcpStream::connect("localhost:80").await?;
+/// TcpStream::connect(("localhost", 80)).await?;
+/// TcpStream::connect((Ipv4Addr::LOCALHOST, 80)).await?;
+/// let mirrors = [80, 8080].map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+/// TcpStream::connect(&mirrors).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub trait ToSocketAddrs: sealed::Resolve {}
+
+impl<T: sealed::Resolve + ?Sized> ToSocketAddrs for T {}
+
+/// Addresses, best first. Returned by [`lookup_host`].
+#[derive(Clone, Debug)]
+pub struct Addrs(Repr);
+
+#[derive(Clone, Debug)]
+enum Repr {
+    One(std::option::IntoIter<SocketAddr>),
+    Many(std::vec::IntoIter<SocketAddr>),
+}
+
+impl Addrs {
+    fn one(addr: SocketAddr) -> Addrs {
+        Addrs(Repr::One(Some(addr).into_iter()))
+    }
+
+    fn many(addrs: Vec<SocketAddr>) -> Addrs {
+        Addrs(Repr::Many(addrs.into_iter()))
+    }
+}
+
+impl Iterator for Addrs {
+    type Item = SocketAddr;
+
+    fn next(&mut self) -> Option<SocketAddr> {
+        match &mut self.0 {
+            Repr::One(addr) => addr.next(),
+            Repr::Many(addrs) => addrs.next(),
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        match &self.0 {
+            Repr::One(addr) => addr.size_hint(),
+            Repr::Many(addrs) => addrs.size_hint(),
+        }
+    }
+}
+
+impl ExactSizeIterator for Addrs {}
+
+/// What a [`ToSocketAddrs`] stands for.
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum Target {
+    /// Needs no lookup.
+    Known(Addrs),
+    /// Needs one.
+    Name { host: String, port: u16 },
+}
+
+impl Target {
+    fn of_host(host: &str, port: u16) -> Target {
+        match host.parse::<IpAddr>() {
+            Ok(ip) => Target::Known(Addrs::one(SocketAddr::new(ip, port))),
+            Err(_) => Target::Name {
+                host: host.to_owned(),
+                port,
+            },
+        }
+    }
+
+    fn of_text(text: &str) -> io::Result<Target> {
+        if let Ok(addr) = text.parse::<SocketAddr>() {
+            return Ok(Target::Known(Addrs::one(addr)));
+        }
+        let invalid = |message: &str| {
+            let message = format!("{message} in {text:?}; expected `host:port`");
+            io::Error::new(io::ErrorKind::InvalidInput, message)
+        };
+        let (host, port) = text.rsplit_once(':').ok_or_else(|| invalid("no port"))?;
+        let port = port.parse().map_err(|_| invalid("invalid port"))?;
+        Ok(Target::of_host(host, port))
+    }
+}
+
+mod sealed {
+    use super::{Target, io};
+
+    #[doc(hidden)]
+    pub trait Resolve {
+        fn target(&self) -> io::Result<Target>;
+    }
+}
+
+use sealed::Resolve;
+
+/// Address types that convert into one `SocketAddr`.
+macro_rules! known {
+    ($($type:ty),* $(,)?) => {$(
+        impl Resolve for $type {
+            fn target(&self) -> io::Result<Target> {
+                Ok(Target::Known(Addrs::one(SocketAddr::from(*self))))
+            }
+        }
+    )*};
+}
+
+known!(
+    SocketAddr,
+    SocketAddrV4,
+    SocketAddrV6,
+    (IpAddr, u16),
+    (Ipv4Addr, u16),
+    (Ipv6Addr, u16),
+);
+
+impl Resolve for (&str, u16) {
+    fn target(&self) -> io::Result<Target> {
+        Ok(Target::of_host(self.0, self.1))
+    }
+}
+
+impl Resolve for (String, u16) {
+    fn target(&self) -> io::Result<Target> {
+        Ok(Target::of_host(&self.0, self.1))
+    }
+}
+
+impl Resolve for str {
+    fn target(&self) -> io::Result<Target> {
+        Target::of_text(self)
+    }
+}
+
+impl Resolve for String {
+    fn target(&self) -> io::Result<Target> {
+        Target::of_text(self)
+    }
+}
+
+impl Resolve for [SocketAddr] {
+    fn target(&self) -> io::Result<Target> {
+        Ok(Target::Known(Addrs::many(self.to_vec())))
+    }
+}
+
+impl<const N: usize> Resolve for [SocketAddr; N] {
+    fn target(&self) -> io::Result<Target> {
+        self[..].target()
+    }
+}
+
+impl Resolve for Vec<SocketAddr> {
+    fn target(&self) -> io::Result<Target> {
+        self[..].target()
+    }
+}
+
+impl<T: Resolve + ?Sized> Resolve for &T {
+    fn target(&self) -> io::Result<Target> {
+        (**self).target()
+    }
+}
+
+type Answer = io::Result<Vec<SocketAddr>>;
+
+/// Where the answer and the waker meet.
+#[derive(Default)]
+struct Meeting {
+    answer: Option<Answer>,
+    waker: Option<Waker>,
+}
+
+/// The asking side: a leaf future.
+struct Lookup {
+    meeting: Arc<Mutex<Meeting>>,
+    leaf: Leaf,
+}
+
+impl Lookup {
+    /// Hands the lookup to the blocking pool.
+    fn start(host: String, port: u16) -> io::Result<Lookup> {
+        let meeting = Arc::<Mutex<Meeting>>::default();
+        let mut job = Job(Some(meeting.clone()));
+        Handle::current()?.offload(Box::new(move || {
+            job.answer(resolve(&host, port));
+        }))?;
+        Ok(Lookup {
+            meeting,
+            leaf: Leaf::new(),
+        })
+    }
+}
+
+impl Future for Lookup {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        ready!(self.leaf.poll_enter(cx));
+        // Cloned before the lock is taken, and the old one dropped after it: wakers are foreign
+        // code.
+        let waker = cx.waker().clone();
+        let mut meeting = self.meeting.lock();
+        match meeting.answer.take() {
+            Some(answer) => {
+                drop(meeting);
+                leaf::spend();
+                Poll::Ready(answer)
+            }
+            None => {
+                let old = meeting.waker.replace(waker);
+                drop(meeting);
+                drop(old);
+                self.leaf.suspend();
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// The answering side. Dropped without an answer (the pool shut down, the resolver panicked), it
+/// answers with an error, so that nobody waits for ever.
+///
+/// Invariant: `Some` until it has answered.
+struct Job(Option<Arc<Mutex<Meeting>>>);
+
+impl Job {
+    fn answer(&mut self, answer: Answer) {
+        let Some(meeting) = self.0.take() else { return };
+        let mut meeting = meeting.lock();
+        meeting.answer = Some(answer);
+        let waker = meeting.waker.take();
+        drop(meeting);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.answer(Err(io::Error::other("the lookup was given up")));
+    }
+}
+
+/// The blocking call itself.
+fn resolve(host: &str, port: u16) -> Answer {
+    std::net::ToSocketAddrs::to_socket_addrs(&(host, port)).map(Iterator::collect)
+}

@@ -1,0 +1,305 @@
+//! The blocking pool: threads for closures that block.
+//!
+//! A blocking task is a task like any other, whose future calls the closure and whose queue is the pool's channel; names, ids, panics,
+//! the registry and cancellation while it waits come with that.
+//!
+//! Counting (all of it under one lock, so a thread never ends with a job in the channel, and a job never waits for a thread
+//! that was not started):
+//!
+//! ```text
+//!   Submit                                   Thread
+//!   1  count the job, send it                1  receive, or give up after the keep-alive
+//!   2  more jobs than waiting threads,       2  a job: uncount it, count this thread as busy; run; count it as waiting
+//!      and fewer threads than allowed:          gave up: no job is counted? uncount this thread and end; else back to 1
+//!      count one more thread, start it
+//! ```
+
+use crate::handle::Handle;
+use crate::scheduler::ThreadConfig;
+use crate::task::{
+    Header, Refusal, Route, Runnable, Schedule, TaskError, TaskRef, Why, drop_payload,
+};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use heist_io_driver::leaf;
+use parking_lot::{Condvar, Mutex};
+use std::cell::Cell;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+/// The pool. Cloning gives the same one.
+#[derive(Clone)]
+pub(crate) struct BlockingPool(Arc<Pool>);
+
+struct Pool {
+    counts: Mutex<Counts>,
+    /// Notified, under `counts`, when a thread of a closed pool ends.
+    ended: Condvar,
+    jobs: Receiver<Job>,
+    max_threads: usize,
+    keep_alive: Duration,
+    thread: ThreadConfig,
+}
+
+thread_local! {
+    /// The pool that this thread belongs to; only compared.
+    static POOL: Cell<*const Pool> = const { Cell::new(std::ptr::null()) };
+}
+
+struct Counts {
+    /// Gone once the pool is closed: then the threads end when the channel is empty.
+    sender: Option<Sender<Job>>,
+    /// Jobs in the channel.
+    queued: usize,
+    /// Threads that live; `busy` of them run a job.
+    threads: usize,
+    busy: usize,
+}
+
+enum Job {
+    /// A task, and the runtime in which its closure runs.
+    Task(Runnable, Handle),
+    /// Work of the driver: resolving a name.
+    Offloaded(Box<dyn FnOnce() + Send>),
+}
+
+/// The pool is closed, or has no thread and can start none.
+#[derive(Debug)]
+pub(crate) struct NoThread(Option<io::Error>);
+
+impl From<NoThread> for io::Error {
+    fn from(NoThread(error): NoThread) -> Self {
+        error.unwrap_or_else(|| Self::other(TaskError::refused(Refusal::Closed)))
+    }
+}
+
+impl BlockingPool {
+    pub(crate) fn new(max_threads: usize, keep_alive: Duration, thread: ThreadConfig) -> Self {
+        let (sender, jobs) = crossbeam_channel::unbounded();
+        Self(Arc::new(Pool {
+            counts: Mutex::new(Counts {
+                sender: Some(sender),
+                queued: 0,
+                threads: 0,
+                busy: 0,
+            }),
+            ended: Condvar::new(),
+            jobs,
+            max_threads,
+            keep_alive,
+            thread,
+        }))
+    }
+
+    /// Queues a blocking task; one that cannot be run is refused.
+    pub(crate) fn submit(&self, handle: &Handle, task: Runnable) {
+        if let Err((job, NoThread(error))) = self.0.submit(Job::Task(task, handle.clone()))
+            && let Job::Task(task, _) = job
+        {
+            task.abandon(TaskError::refused(match error {
+                Some(error) => Refusal::Build(error),
+                None => Refusal::Closed,
+            }));
+        }
+    }
+
+    pub(crate) fn offload(&self) -> Offload {
+        Offload(self.0.clone())
+    }
+
+    /// Threads that live, and how many of them are busy.
+    pub(crate) fn threads(&self) -> (usize, usize) {
+        let counts = self.0.counts.lock();
+        (counts.threads, counts.busy)
+    }
+
+    /// Whether the calling thread is one of this pool's.
+    pub(crate) fn is_own_thread(&self) -> bool {
+        POOL.with(|pool| pool.get() == Arc::as_ptr(&self.0))
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.0.counts.lock().queued
+    }
+
+    /// Whether a job runs or waits.
+    pub(crate) fn is_busy(&self) -> bool {
+        let counts = self.0.counts.lock();
+        counts.busy + counts.queued > 0
+    }
+
+    /// Accepts no more jobs; the threads end when those in the channel are done.
+    pub(crate) fn close(&self) {
+        let sender = self.0.counts.lock().sender.take();
+        drop(sender);
+    }
+
+    /// Waits until at most `left` threads remain, or the deadline; true in the first case. The pool must be closed.
+    pub(crate) fn wait_ended(&self, left: usize, deadline: Instant) -> bool {
+        let mut counts = self.0.counts.lock();
+        while counts.threads > left {
+            if self.0.ended.wait_until(&mut counts, deadline).timed_out() {
+                return counts.threads <= left;
+            }
+        }
+        true
+    }
+}
+
+/// What the driver has of the pool.
+pub(crate) struct Offload(Arc<Pool>);
+
+impl Offload {
+    pub(crate) fn run(&self, job: Box<dyn FnOnce() + Send>) -> Result<(), NoThread> {
+        self.0.submit(Job::Offloaded(job)).map_err(|(_, error)| error)
+    }
+}
+
+impl Pool {
+    fn submit(self: &Arc<Self>, job: Job) -> Result<(), (Job, NoThread)> {
+        let mut counts = self.counts.lock();
+        let Some(sender) = &counts.sender else {
+            drop(counts);
+            return Err((job, NoThread(None)));
+        };
+        if let Err(crossbeam_channel::SendError(job)) = sender.send(job) {
+            drop(counts);
+            return Err((job, NoThread(None)));
+        }
+        counts.queued += 1;
+        let waiting = counts.threads - counts.busy;
+        if counts.queued <= waiting || counts.threads >= self.max_threads {
+            return Ok(());
+        }
+        counts.threads += 1;
+        drop(counts);
+        let pool = self.clone();
+        let started = self
+            .thread
+            .builder("-blocking")
+            .spawn(move || pool.run_thread());
+        let Err(error) = started else { return Ok(()) };
+        let mut counts = self.counts.lock();
+        counts.threads -= 1;
+        self.ended.notify_all();
+        if counts.threads > 0 {
+            // Another thread will get to the job.
+            return Ok(());
+        }
+        // Nobody will: the job, or one that waits like it, is given back. There is one, unless a thread came and went meanwhile.
+        match self.jobs.try_recv() {
+            Ok(job) => {
+                counts.queued -= 1;
+                drop(counts);
+                Err((job, NoThread(Some(error))))
+            }
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn run_thread(&self) {
+        POOL.with(|pool| pool.set(self));
+        loop {
+            match self.jobs.recv_timeout(self.keep_alive) {
+                Ok(job) => {
+                    {
+                        let mut counts = self.counts.lock();
+                        counts.queued -= 1;
+                        counts.busy += 1;
+                    }
+                    let runtime = job.run();
+                    self.counts.lock().busy -= 1;
+                    if let Some(runtime) = runtime {
+                        runtime.scheduler().quieted();
+                    }
+                }
+                Err(why) => {
+                    let mut counts = self.counts.lock();
+                    if why == RecvTimeoutError::Disconnected || counts.queued == 0 {
+                        counts.threads -= 1;
+                        self.ended.notify_all();
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Job {
+    /// Gives the runtime whose paused clock may have waited for this.
+    fn run(self) -> Option<Handle> {
+        match self {
+            Self::Task(task, handle) => {
+                let entered = handle.enter();
+                task.run();
+                drop(entered);
+                Some(handle)
+            }
+            Self::Offloaded(job) => {
+                if let Err(payload) = catch_unwind(AssertUnwindSafe(job)) {
+                    drop_payload(payload);
+                }
+                None
+            }
+        }
+    }
+}
+
+/// The future of a blocking task: calls the closure on its first poll, on a thread of the pool.
+pub(crate) struct Closure<F>(Option<F>);
+
+impl<F> Closure<F> {
+    pub(crate) fn new(closure: F) -> Self {
+        Self(Some(closure))
+    }
+}
+
+// Never pinned: the closure is moved out to be called.
+impl<F> Unpin for Closure<F> {}
+
+impl<T, F: FnOnce() -> T> Future for Closure<F> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<T> {
+        match self.0.take() {
+            Some(closure) => {
+                let _aside = leaf::set_aside();
+                Poll::Ready(closure())
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// How blocking tasks are queued.
+pub(crate) struct BlockingScheduler(pub(crate) Handle);
+
+impl Schedule for BlockingScheduler {
+    type Route = BlockingRoute;
+
+    fn route(&self) -> BlockingRoute {
+        BlockingRoute(self.0.clone())
+    }
+
+    fn release(&self, task: NonNull<Header>) {
+        self.0.release(task);
+    }
+
+    fn unhandled(&self, task: TaskRef, error: TaskError) {
+        self.0.unhandled(task, error);
+    }
+}
+
+pub(crate) struct BlockingRoute(Handle);
+
+impl Route for BlockingRoute {
+    fn submit(self, task: Runnable, _: Why) {
+        // A blocking task is queued once, when it is spawned; if anything wakes it later, it goes the same way again.
+        self.0.pool().submit(&self.0, task);
+    }
+}

@@ -1,0 +1,232 @@
+//! `Builder`: what a runtime can be told before it starts.
+
+use crate::blocking::BlockingPool;
+use crate::handle::{Failure, Handle};
+use crate::runtime::Runtime;
+use crate::scheduler::{MAX_SPARES, Scheduler, ThreadConfig};
+use heist_io_driver::{Clock, Config as DriverConfig, Driver, Refused};
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How many blocking threads there can be unless told otherwise: as many as tokio allows, and more than a machine has use for.
+const MAX_BLOCKING: usize = 512;
+/// How long an idle blocking thread lives on unless told otherwise.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// How long dropping a runtime waits for its tasks and threads unless told otherwise.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+/// How long one poll may take before it is reported, unless told otherwise.
+const SLOW_POLL: Duration = Duration::from_millis(50);
+/// More workers than this are not started: the idle protocol counts them in 16 bits, and no machine has so many.
+const MAX_WORKERS: usize = 4096;
+
+/// What happens to the runtime when a task panics and no handle retrieves it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PanicPolicy {
+    /// The panic is reported (to the exception handler, else as a tracing error), and all else goes on.
+    #[default]
+    Report,
+    /// It is reported, and every task of the runtime is asked to end; new ones are refused.
+    Shutdown,
+    /// It is reported, and the process is aborted.
+    Abort,
+}
+
+pub(crate) type ExceptionHandler = Arc<dyn Fn(&Failure) + Send + Sync>;
+
+/// What the builder decided, for the life of the runtime.
+pub(crate) struct Config {
+    pub(crate) exception_handler: Option<ExceptionHandler>,
+    pub(crate) panic_policy: PanicPolicy,
+    pub(crate) shutdown: Duration,
+    pub(crate) slow_poll: Duration,
+}
+
+/// Builds a [`Runtime`].
+///
+/// # Examples
+///
+/// ```
+/// let runtime = heist_runtime::Builder::new()
+///     .worker_threads(2)
+///     .thread_name("my-server")
+///     .build()?;
+/// assert_eq!(runtime.block_on(async { 1 + 1 }).unwrap(), 2);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[must_use = "a builder does nothing until `build` is called"]
+#[derive(Clone)]
+pub struct Builder {
+    workers: Option<usize>,
+    threaded: bool,
+    thread: ThreadConfig,
+    max_blocking: usize,
+    keep_alive: Duration,
+    start_paused: bool,
+    exception_handler: Option<ExceptionHandler>,
+    panic_policy: PanicPolicy,
+    shutdown: Duration,
+    slow_poll: Duration,
+    portable_driver: Option<bool>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Builder {
+    /// A multi-threaded runtime with a worker for each core.
+    pub fn new() -> Self {
+        Self {
+            workers: None,
+            threaded: true,
+            thread: ThreadConfig {
+                name: "heist".into(),
+                stack_size: None,
+            },
+            max_blocking: MAX_BLOCKING,
+            keep_alive: KEEP_ALIVE,
+            start_paused: false,
+            exception_handler: None,
+            panic_policy: PanicPolicy::Report,
+            shutdown: SHUTDOWN,
+            slow_poll: SLOW_POLL,
+            portable_driver: None,
+        }
+    }
+
+    /// How many workers run tasks. The default is one for each core that the process may use; zero counts as one, and more than 4,096 as
+    /// 4,096.
+    pub fn worker_threads(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// No threads of its own for tasks: they run on the thread that calls `block_on` or `run`, while it does. The same scheduler with one
+    /// worker. Tasks still have to be `Send`: two threads may call `block_on` in turn.
+    pub fn current_thread(mut self) -> Self {
+        self.threaded = false;
+        self
+    }
+
+    /// How the runtime's threads are called: this, a dash, and a number or a purpose. The default is `heist`. A NUL byte in it is left out.
+    pub fn thread_name(mut self, name: impl Into<String>) -> Self {
+        self.thread.name = name.into().replace('\0', "");
+        self
+    }
+
+    /// The stack size of the runtime's threads, in bytes. The default is that of `std::thread`.
+    pub fn thread_stack_size(mut self, bytes: usize) -> Self {
+        self.thread.stack_size = Some(bytes);
+        self
+    }
+
+    /// How many threads run blocking closures at a time, at most. The default is 512; zero counts as one. Closures beyond it wait.
+    pub fn max_blocking_threads(mut self, threads: usize) -> Self {
+        self.max_blocking = threads.max(1);
+        self
+    }
+
+    /// How long a blocking thread with nothing to do lives on. The default is 10 seconds.
+    pub fn blocking_keep_alive(mut self, keep_alive: Duration) -> Self {
+        self.keep_alive = keep_alive;
+        self
+    }
+
+    /// Starts with the clock paused: time passes only by [`Clock::advance`], and by itself to the next timer whenever nothing can run. For
+    /// tests.
+    pub fn start_paused(mut self, paused: bool) -> Self {
+        self.start_paused = paused;
+        self
+    }
+
+    /// Told of every task's failure that no handle retrieves, on the thread where it is noticed. The default is a tracing error. asyncio's
+    /// `set_exception_handler`.
+    #[doc(alias = "set_exception_handler")]
+    pub fn exception_handler(mut self, handler: impl Fn(&Failure) + Send + Sync + 'static) -> Self {
+        self.exception_handler = Some(Arc::new(handler));
+        self
+    }
+
+    /// What a panic that no handle retrieves does to the runtime. The default is to report it and go on.
+    pub fn panic_policy(mut self, policy: PanicPolicy) -> Self {
+        self.panic_policy = policy;
+        self
+    }
+
+    /// How long dropping the runtime waits for its tasks and threads. The default is 5 seconds.
+    pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
+        self.shutdown = timeout;
+        self
+    }
+
+    /// How long one poll may take before it is reported as a tracing warning. The default is 50 ms; `Duration::MAX` reports none. asyncio's
+    /// `slow_callback_duration`.
+    #[doc(alias = "slow_callback_duration")]
+    pub fn slow_poll_threshold(mut self, threshold: Duration) -> Self {
+        self.slow_poll = threshold;
+        self
+    }
+
+    /// Whether to poll for I/O the way that works on every system. The default is the fast way where there is one (Linux). For tests.
+    #[doc(hidden)]
+    pub fn portable_driver(mut self, portable: bool) -> Self {
+        self.portable_driver = Some(portable);
+        self
+    }
+
+    /// Starts the runtime.
+    ///
+    /// # Errors
+    ///
+    /// A thread could not be started, or the poller not be made (no file descriptors left, say). Nothing is left behind.
+    pub fn build(self) -> io::Result<Runtime> {
+        let workers = match self.workers {
+            _ if !self.threaded => 1,
+            Some(workers) => workers.clamp(1, MAX_WORKERS),
+            None => num_cpus::get().clamp(1, MAX_WORKERS),
+        };
+        let clock = Clock::new();
+        if self.start_paused {
+            clock.pause();
+        }
+        let pool = BlockingPool::new(self.max_blocking, self.keep_alive, self.thread.clone());
+        let offload = pool.offload();
+        let mut driver = DriverConfig {
+            shards: workers + MAX_SPARES.min(workers),
+            clock,
+            offload: Arc::new(move |job| offload.run(job).map_err(|error| Refused::new(error.into()))),
+            ..DriverConfig::default()
+        };
+        if let Some(portable) = self.portable_driver {
+            driver.portable = portable;
+        }
+        let driver = Driver::new(driver)?;
+        let scheduler = Scheduler::new(driver, workers, self.threaded, self.thread);
+        let config = Config {
+            exception_handler: self.exception_handler,
+            panic_policy: self.panic_policy,
+            shutdown: self.shutdown,
+            slow_poll: self.slow_poll,
+        };
+        let handle = Handle::new(scheduler, pool, config);
+        if self.threaded {
+            handle.scheduler().start(&handle)?;
+        }
+        Ok(Runtime::from_handle(handle))
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("workers", &self.workers)
+            .field("threaded", &self.threaded)
+            .field("thread_name", &self.thread.name)
+            .finish_non_exhaustive()
+    }
+}

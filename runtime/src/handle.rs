@@ -1,0 +1,432 @@
+//! `Handle`: a runtime, from any thread.
+
+use crate::blocking::{BlockingPool, BlockingScheduler, Closure};
+use crate::builder::{Config, PanicPolicy};
+use crate::current::{self, EnterGuard};
+use crate::fork;
+use crate::metrics::Metrics;
+use crate::scheduler::{Scheduler, Worker};
+use crate::shutdown::Shutdown;
+use crate::task::{
+    Header, PollRoot, Refusal, Registry, Root, Route, Runnable, Schedule, Task, TaskError, TaskRef,
+    Why, new_task, run_root,
+};
+use crate::trace;
+use heist_io_driver::{Clock, leaf};
+use parking_lot::Mutex;
+use std::fmt;
+use std::panic::Location;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+/// A reference to a runtime, for any thread: `Clone`, `Send` and `Sync`, and everything on it works without a context.
+///
+/// asyncio's event loop object, as far as callers use it. It does not keep the runtime running: once that is shut down, what is submitted
+/// is refused with an error ([`TaskError::is_refused`]).
+///
+/// # Examples
+///
+/// ```
+/// let runtime = heist_runtime::Builder::new().worker_threads(2).build()?;
+/// let handle = runtime.handle().clone();
+/// let thread = std::thread::spawn(move || handle.block_on(async { 6 * 7 }).unwrap());
+/// assert_eq!(thread.join().unwrap(), 42);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone)]
+#[doc(alias = "AbstractEventLoop")]
+pub struct Handle(Arc<Anchor>);
+
+/// What a task holds of its runtime. Every worker has one of its own, so that spawning and ending tasks counts references on a line that
+/// only this worker writes.
+struct Anchor {
+    core: Arc<Core>,
+    /// The registry's shard for tasks spawned through this handle.
+    shard: usize,
+}
+
+/// A runtime's parts.
+pub(crate) struct Core {
+    scheduler: Scheduler,
+    registry: Registry,
+    pool: BlockingPool,
+    config: Config,
+    pub(crate) shutdown: Shutdown,
+    /// The process that built it.
+    generation: u64,
+    /// Of a current-thread runtime: the roots whose threads wait for the seat.
+    waiting_roots: Mutex<Vec<Arc<Root>>>,
+}
+
+impl Handle {
+    pub(crate) fn new(scheduler: Scheduler, pool: BlockingPool, config: Config) -> Self {
+        fork::watch();
+        let core = Core {
+            // The workers' shards, and one for everybody else.
+            registry: Registry::new(scheduler.workers() + 1),
+            scheduler,
+            pool,
+            config,
+            shutdown: Shutdown::new(),
+            generation: fork::generation(),
+            waiting_roots: Mutex::new(Vec::new()),
+        };
+        let shard = core.scheduler.workers();
+        Self(Arc::new(Anchor {
+            core: Arc::new(core),
+            shard,
+        }))
+    }
+
+    /// The same runtime, with an anchor of its own.
+    pub(crate) fn anchored(&self, shard: usize) -> Self {
+        Self(Arc::new(Anchor {
+            core: self.0.core.clone(),
+            shard,
+        }))
+    }
+
+    /// The runtime of this thread: the one whose task or blocking closure runs here, or that the thread has entered. asyncio's
+    /// `get_running_loop`.
+    #[doc(alias = "get_running_loop")]
+    pub fn current() -> Option<Self> {
+        current::handle()
+    }
+
+    #[inline]
+    pub(crate) fn scheduler(&self) -> &Scheduler {
+        &self.0.core.scheduler
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.0.core.registry
+    }
+
+    pub(crate) fn pool(&self) -> &BlockingPool {
+        &self.0.core.pool
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.0.core.config
+    }
+
+    pub(crate) fn shutdown_state(&self) -> &Shutdown {
+        &self.0.core.shutdown
+    }
+
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0.core, &other.0.core)
+    }
+
+    /// Whether this process is a child, forked after the runtime was built.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.0.core.generation != fork::generation()
+    }
+
+    /// Spawns a task: it runs on the workers, from soon on, whether or not its handle is awaited. asyncio's `create_task`.
+    ///
+    /// If the runtime is shut down, the future is dropped and the task's outcome is an error
+    /// ([`TaskError::is_refused`]).
+    #[doc(alias = "create_task")]
+    #[track_caller]
+    #[inline]
+    pub fn spawn<F>(&self, future: F) -> Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.spawn_at(Location::caller(), None, || future)
+    }
+
+    /// As [`spawn`](Self::spawn), but makes the future in its place: a large one is never on the stack.
+    #[track_caller]
+    #[inline]
+    pub fn spawn_with<F>(&self, future: impl FnOnce() -> F) -> Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.spawn_at(Location::caller(), None, future)
+    }
+
+    #[inline]
+    pub(crate) fn spawn_at<F>(
+        &self,
+        at: &'static Location<'static>,
+        name: Option<&str>,
+        future: impl FnOnce() -> F,
+    ) -> Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let (entry, task) = new_task(self.clone(), at, future);
+        if let Some(name) = name {
+            task.set_name(name);
+        }
+        trace::task_spawned(entry.header());
+        if self.is_forked() {
+            entry.abandon(TaskError::refused(Refusal::Forked));
+        } else if !self.bind(&entry) {
+            entry.abandon(TaskError::refused(Refusal::Closed));
+        } else {
+            self.route().submit(entry, Why::Spawned);
+        }
+        task
+    }
+
+    /// Runs a closure that blocks on a thread made for that. asyncio's `run_in_executor` and `to_thread`.
+    ///
+    /// The closure's task can be awaited, named, and cancelled as long as it waits for its thread. A panic becomes the task's error. If the
+    /// runtime is shut down, or no thread can be had, the task is refused.
+    #[doc(alias = "to_thread")]
+    #[doc(alias = "run_in_executor")]
+    #[track_caller]
+    pub fn spawn_blocking<T, F>(&self, closure: F) -> Task<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.spawn_blocking_at(Location::caller(), None, closure)
+    }
+
+    pub(crate) fn spawn_blocking_at<T, F>(
+        &self,
+        at: &'static Location<'static>,
+        name: Option<&str>,
+        closure: F,
+    ) -> Task<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let scheduler = BlockingScheduler(self.clone());
+        let (entry, task) = new_task(scheduler, at, || Closure::new(closure));
+        if let Some(name) = name {
+            task.set_name(name);
+        }
+        trace::task_spawned(entry.header());
+        if self.is_forked() {
+            entry.abandon(TaskError::refused(Refusal::Forked));
+        } else if !self.bind(&entry) {
+            entry.abandon(TaskError::refused(Refusal::Closed));
+        } else {
+            self.pool().submit(self, entry);
+        }
+        task
+    }
+
+    /// Runs a future on the calling thread, to its end, and gives its value. asyncio's `run_until_complete`.
+    ///
+    /// Legal on any thread. On a worker, that one counts as blocked meanwhile: another thread takes its place. On a thread of a
+    /// current-thread runtime that is inside one of its own tasks there is nobody to take the place, and the answer is an error.
+    ///
+    /// # Errors
+    ///
+    /// The runtime is shut down or was left behind in the parent of a fork, or shuts down before the future ends, or a wait here would
+    /// never end.
+    ///
+    /// # Panics
+    ///
+    /// A panic of the future goes on here.
+    #[doc(alias = "run_until_complete")]
+    #[track_caller]
+    pub fn block_on<F: Future>(&self, future: F) -> Result<F::Output, TaskError> {
+        let at = Location::caller();
+        if self.is_forked() {
+            return Err(TaskError::refused(Refusal::Forked));
+        }
+        self.begin_blocking()?;
+        let _entered = self.enter();
+        let _aside = leaf::set_aside();
+        current::without_worker(|| {
+            run_root(self, at, future, |root| {
+                if self.scheduler().is_threaded() {
+                    self.drive_threaded(root);
+                } else {
+                    self.drive_seat(root);
+                }
+            })
+        })
+    }
+
+    /// This thread is about to block. If it is a worker, of whichever runtime, a spare takes its place; the error says that it cannot.
+    pub(crate) fn begin_blocking(&self) -> Result<(), TaskError> {
+        current::with_worker(|worker| match worker {
+            None => Ok(()),
+            Some(worker) => match worker.begin_blocking() {
+                Ok(()) => Ok(()),
+                // Another runtime's only worker may block on this one: this one goes on.
+                Err(_) if !worker.handle().is_same(self) => Ok(()),
+                Err(_) => Err(TaskError::refused(Refusal::WouldDeadlock)),
+            },
+        })
+    }
+
+    fn drive_threaded(&self, root: &PollRoot<'_>) {
+        let scheduler = self.scheduler();
+        loop {
+            let done = scheduler.as_root(|| root.poll());
+            if done {
+                return;
+            }
+            root.root().park();
+        }
+    }
+
+    /// A current-thread runtime has one seat, and `block_on`'s threads take turns on it.
+    fn drive_seat(&self, root: &PollRoot<'_>) {
+        loop {
+            if root.poll() {
+                return;
+            }
+            match Worker::take_seat(self, 0) {
+                Some(worker) => {
+                    root.root().set_working(true);
+                    current::enter_worker(&worker, || worker.run_until(|| root.poll()));
+                    root.root().set_working(false);
+                    worker.leave_seat();
+                    // Whoever waits for the seat may have it now.
+                    for waiting in self.0.core.waiting_roots.lock().drain(..) {
+                        waiting.unpark();
+                    }
+                    if self.scheduler().is_stopping() {
+                        return;
+                    }
+                }
+                None => {
+                    self.0.core.waiting_roots.lock().push(root.root().clone());
+                    // The seat may have been left before this root stood in the list.
+                    if !self.scheduler().is_seat_free() {
+                        root.root().park();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes this runtime the thread's own until the guard is dropped: `spawn`, `sleep`, sockets and `Handle::current` find it.
+    pub fn enter(&self) -> EnterGuard {
+        current::enter(self)
+    }
+
+    /// Every unfinished task, as of some moment during the call. asyncio's `all_tasks(loop)`.
+    pub fn all_tasks(&self) -> Vec<TaskRef> {
+        self.registry().tasks()
+    }
+
+    pub(crate) fn task_by_id(&self, id: u64) -> Option<TaskRef> {
+        self.all_tasks().into_iter().find(|task| task.id().get() == id)
+    }
+
+    /// What worker `index` runs at this moment, asked from any thread; `None` if it runs nothing or there is no such worker.
+    ///
+    /// asyncio's `current_task(loop)`.
+    pub fn current_task_of(&self, index: usize) -> Option<TaskRef> {
+        let (_, slot) = self.scheduler().slots().nth(index)?;
+        let (task, _) = slot.counters.poll_now()?;
+        self.task_by_id(task)
+    }
+
+    /// The runtime's clock, which tests can pause and move.
+    pub fn clock(&self) -> &Clock {
+        self.scheduler().io().clock()
+    }
+
+    /// The runtime's counters, as of some moment during the call.
+    pub fn metrics(&self) -> Metrics {
+        Metrics::of(self)
+    }
+
+    /// Whether the runtime refuses new tasks: it is shutting down or shut down.
+    pub fn is_shut_down(&self) -> bool {
+        self.registry().is_closed()
+    }
+
+    pub(crate) fn bind(&self, entry: &Runnable) -> bool {
+        self.registry().bind(self.0.shard, entry)
+    }
+}
+
+impl Schedule for Handle {
+    type Route = HandleRoute;
+
+    #[inline]
+    fn route(&self) -> HandleRoute {
+        let is_local = current::with_worker(|worker| {
+            worker.is_some_and(|worker| worker.handle().is_same(self))
+        });
+        if is_local {
+            HandleRoute::Local
+        } else {
+            HandleRoute::Injected(self.clone())
+        }
+    }
+
+    #[inline]
+    fn release(&self, task: NonNull<Header>) {
+        self.registry().release(self.0.shard, task);
+    }
+
+    #[cold]
+    fn unhandled(&self, task: TaskRef, error: TaskError) {
+        match &self.config().exception_handler {
+            Some(handler) => handler(&Failure { task, error }),
+            None => trace::unhandled(&task, &error),
+        }
+        match self.config().panic_policy {
+            PanicPolicy::Report => {}
+            PanicPolicy::Shutdown => self.close(Some("a task of this runtime panicked")),
+            PanicPolicy::Abort => std::process::abort(),
+        }
+    }
+}
+
+/// The way to a run queue.
+pub(crate) enum HandleRoute {
+    /// This thread's own, which is a worker of the runtime.
+    Local,
+    /// The injector; the handle keeps the runtime's memory for as long as it takes to wake a worker.
+    Injected(Handle),
+}
+
+impl Route for HandleRoute {
+    #[inline]
+    fn submit(self, task: Runnable, why: Why) {
+        match self {
+            Self::Local => current::with_worker(|worker| match worker {
+                Some(worker) => worker.push(task, why),
+                None => unreachable!("the thread was a worker when the route was found"),
+            }),
+            Self::Injected(handle) => handle.scheduler().inject(task),
+        }
+    }
+}
+
+/// A task's failure that no handle retrieved: what the exception handler is told.
+///
+/// asyncio's context of `call_exception_handler`.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Failure {
+    /// The task that failed.
+    pub task: TaskRef,
+    /// Its error.
+    pub error: TaskError,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, spawned at {}: {}", self.task.name(), self.task.spawned_at(), self.error)
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle")
+            .field("workers", &self.scheduler().workers())
+            .field("tasks", &self.registry().len())
+            .field("shut_down", &self.is_shut_down())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,45 @@
+//! Tasks, scheduler and blocking pool of the heist runtime. Users depend on the crate `heist`, which re-exports this.
+//!
+//! ```text
+//!   runtime, builder, handle, shutdown    what users hold
+//!   spawn, threadsafe, blocking           ways in: from a task, from a thread outside, for closures that block
+//!   task                                  one task
+//!   scheduler                             all workers
+//!   current                               the thread-local: which runtime, worker and task
+//!   metrics, trace                        what it says of itself
+//!   entry                                 what #[heist::main] and #[heist::test] expand to
+//!   fork, sync_switch                     edges: the process, the primitives
+//! ```
+
+mod blocking;
+mod builder;
+mod current;
+mod entry;
+mod fork;
+mod handle;
+mod metrics;
+mod runtime;
+mod scheduler;
+mod shutdown;
+mod spawn;
+mod sync_switch;
+pub mod task;
+mod threadsafe;
+mod trace;
+
+pub use heist_io_driver::{Clock, NotPaused, time};
+
+pub use builder::{Builder, PanicPolicy};
+pub use current::{EnterGuard, all_tasks, current_task, current_worker};
+pub use handle::{Failure, Handle};
+pub use metrics::{Metrics, WorkerMetrics};
+pub use runtime::{Runtime, run, spawn, spawn_blocking, spawn_with};
+pub use shutdown::{LateTask, ShutdownReport};
+pub use task::{Task, TaskError, TaskId, TaskRef};
+pub use threadsafe::{concurrent, run_coroutine_threadsafe};
+
+/// What the macros expand to. No part of the public interface.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::entry::{run_main, run_test};
+}

@@ -1,0 +1,375 @@
+//! The scheduler: which thread runs which task, and which thread sleeps.
+//!
+//! ```text
+//!   worker   one thread's loop: next, run, park
+//!   queue    its local queue, and what others may steal of it
+//!   idle     who sleeps, who searches
+//!   park     blocking and waking one thread
+//!   slot     a worker's identity: what others see of it
+//!   watch    the monitor: blocked workers, slow polls, an unattended driver
+//! ```
+//!
+//! **Permits.** A runtime with `workers = W` has W permits, and a worker runs tasks only while it holds one. A worker that blocks inside
+//! a poll loses its permit, to a spare that goes on in its place: at once if it says so (`Worker::begin_blocking`: `block_on`,
+//! waiting for a foreign result, `shutdown`), after a few milliseconds if the monitor has to find out. When the blocked poll
+//! returns, its thread has no permit: it gives its queue away and waits among the spares. So W threads stay runnable,
+//! never more than W run tasks, and the idle protocol counts permits, not threads.
+
+mod idle;
+mod park;
+mod queue;
+mod slot;
+mod watch;
+mod worker;
+
+#[cfg(all(test, loom))]
+mod models;
+
+pub(crate) use park::Parker;
+pub(crate) use slot::Slot;
+pub(crate) use watch::Monitor;
+pub(crate) use worker::Worker;
+
+use crate::current;
+use crate::handle::Handle;
+use crate::task::{Refusal, Runnable, TaskError};
+use crate::trace;
+use crossbeam_deque::Injector;
+use crossbeam_utils::CachePadded;
+use heist_io_driver::{Driver, Handle as IoHandle};
+use idle::Idle;
+use parking_lot::{Condvar, Mutex};
+use std::io;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+/// How many spare workers there can be beside the runtime's own. Each is a thread that stands in for one that blocks; whoever needs more
+/// should block in `spawn_blocking`.
+pub(crate) const MAX_SPARES: usize = 256;
+
+/// What the workers of a runtime share.
+pub(crate) struct Scheduler {
+    idle: CachePadded<Idle>,
+    injector: CachePadded<Injector<Runnable>>,
+    /// One for each worker, and room for the spares. Filled from the front.
+    slots: Box<[OnceLock<Slot>]>,
+    /// How many of `slots` were ever filled.
+    slot_count: AtomicUsize,
+    workers: usize,
+    /// Whether the workers are threads of their own; else one worker that borrows the thread of `block_on`.
+    threaded: bool,
+    driver: Mutex<Driver>,
+    io: IoHandle,
+    /// Threads without a permit that wait to stand in for another.
+    spares: Mutex<Vec<usize>>,
+    pub(crate) monitor: Monitor,
+    stopping: AtomicBool,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    live: Mutex<usize>,
+    exited: Condvar,
+    /// Threads in `block_on` that are polling just now: a paused clock stands still while there is one.
+    roots: AtomicUsize,
+    thread: ThreadConfig,
+}
+
+/// How worker threads are started.
+#[derive(Clone)]
+pub(crate) struct ThreadConfig {
+    pub(crate) name: String,
+    pub(crate) stack_size: Option<usize>,
+}
+
+impl ThreadConfig {
+    pub(crate) fn builder(&self, what: &str) -> std::thread::Builder {
+        let builder = std::thread::Builder::new().name(format!("{}{what}", self.name));
+        match self.stack_size {
+            Some(bytes) => builder.stack_size(bytes),
+            None => builder,
+        }
+    }
+}
+
+impl Scheduler {
+    pub(crate) fn new(driver: Driver, workers: usize, threaded: bool, thread: ThreadConfig) -> Self {
+        let spares = if threaded { MAX_SPARES } else { 0 };
+        let io = driver.handle().clone();
+        let scheduler = Self {
+            idle: CachePadded::new(Idle::new(workers)),
+            injector: CachePadded::default(),
+            slots: (0..workers + spares).map(|_| OnceLock::new()).collect(),
+            slot_count: AtomicUsize::new(0),
+            workers,
+            threaded,
+            driver: Mutex::new(driver),
+            io,
+            spares: Mutex::new(Vec::new()),
+            monitor: Monitor::new(),
+            stopping: AtomicBool::new(false),
+            threads: Mutex::new(Vec::new()),
+            live: Mutex::new(0),
+            exited: Condvar::new(),
+            roots: AtomicUsize::new(0),
+            thread,
+        };
+        for _ in 0..workers {
+            let slot = scheduler.vacant_slot().and_then(|index| scheduler.slots[index].get());
+            if let Some(slot) = slot {
+                slot.give_permit();
+            }
+        }
+        scheduler
+    }
+
+    pub(crate) fn workers(&self) -> usize {
+        self.workers
+    }
+
+    pub(crate) fn is_threaded(&self) -> bool {
+        self.threaded
+    }
+
+    pub(crate) fn io(&self) -> &IoHandle {
+        &self.io
+    }
+
+    /// The slots that were ever used, each with its index.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = (usize, &Slot)> {
+        // Acquire: pairs with the Release in `vacant_slot`.
+        let count = self.slot_count.load(Acquire);
+        self.slots[..count]
+            .iter()
+            .enumerate()
+            .filter_map(|(index, slot)| Some((index, slot.get()?)))
+    }
+
+    fn slot(&self, index: usize) -> Option<&Slot> {
+        self.slots.get(index).and_then(OnceLock::get)
+    }
+
+    /// A slot that no thread uses, one that was left or a new one, reserved for the caller.
+    fn vacant_slot(&self) -> Option<usize> {
+        (0..self.slots.len()).find(|&index| {
+            let slot = self.slots[index].get_or_init(Slot::new);
+            // Release: pairs with the Acquire in `slots`. A maximum: two threads may get here at a time.
+            self.slot_count.fetch_max(index + 1, Release);
+            slot.reserve()
+        })
+    }
+
+    /// Queues a task from a thread that is none of the workers.
+    pub(crate) fn inject(&self, task: Runnable) {
+        self.injector.push(task);
+        self.notify();
+    }
+
+    pub(crate) fn injected(&self) -> usize {
+        self.injector.len()
+    }
+
+    /// Wakes a sleeping worker if the work that was just queued needs one.
+    #[inline]
+    fn notify(&self) {
+        if let Some(worker) = self.idle.notify() {
+            self.unpark(worker);
+        }
+    }
+
+    fn unpark(&self, worker: usize) {
+        if let Some(slot) = self.slot(worker) {
+            slot.parker.unpark(|| self.io.notify());
+        }
+    }
+
+    /// Whether nobody is the worker of a current-thread runtime just now.
+    pub(crate) fn is_seat_free(&self) -> bool {
+        self.slot(0).is_some_and(Slot::is_vacant)
+    }
+
+    /// Polls a `block_on`'s future: while that runs, a paused clock stands still.
+    pub(crate) fn as_root<R>(&self, poll: impl FnOnce() -> R) -> R {
+        struct Done<'a>(&'a Scheduler);
+        impl Drop for Done<'_> {
+            fn drop(&mut self) {
+                // AcqRel: pairs with the Acquire in `is_quiet`.
+                self.0.roots.fetch_sub(1, AcqRel);
+                self.0.quieted();
+            }
+        }
+        self.roots.fetch_add(1, AcqRel);
+        let _done = Done(self);
+        poll()
+    }
+
+    /// Wakes the one worker of a current-thread runtime.
+    pub(crate) fn unpark_seat(&self) {
+        self.unpark(0);
+    }
+
+    /// Whether any queue that can be stolen from has a task in it.
+    fn is_work(&self) -> bool {
+        !self.injector.is_empty() || self.slots().any(|(_, slot)| !slot.queue.is_deque_empty())
+    }
+
+    /// Whether nothing of this runtime can run before time passes or the kernel says something.
+    fn is_quiet(&self) -> bool {
+        self.idle.awake() == 0 && self.roots.load(Acquire) == 0
+    }
+
+    /// A thread has stopped running: if that was the last and the clock is paused, the one that waits in the driver may move it on.
+    pub(crate) fn quieted(&self) {
+        if self.io.clock().is_paused() {
+            self.io.notify();
+        }
+    }
+
+    /// Starts the workers' threads. On an error those that have started are stopped and joined.
+    pub(crate) fn start(&self, handle: &Handle) -> io::Result<()> {
+        for index in 0..self.workers {
+            if let Err(error) = self.start_thread(handle, index) {
+                self.stop();
+                self.join(None, false);
+                return Err(error);
+            }
+        }
+        self.monitor.start(handle)
+    }
+
+    fn start_thread(&self, handle: &Handle, index: usize) -> io::Result<()> {
+        let mine = handle.clone();
+        *self.live.lock() += 1;
+        let started = self.thread.builder(&format!("-{index}")).spawn(move || {
+            let exit = ThreadExit(mine.clone());
+            Worker::run_thread(&mine.anchored(index), index);
+            drop(mine);
+            drop(exit);
+        });
+        match started {
+            Ok(thread) => {
+                self.threads.lock().push(thread);
+                Ok(())
+            }
+            Err(error) => {
+                *self.live.lock() -= 1;
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives a permit that a blocked worker has lost to a spare, made if there is none. On an error the permit is the caller's still.
+    fn replace(&self, handle: &Handle) -> io::Result<()> {
+        if !self.threaded {
+            return Err(io::Error::other(TaskError::refused(Refusal::WouldDeadlock)));
+        }
+        let spare = self.spares.lock().pop();
+        let index = match spare {
+            Some(index) => index,
+            None => {
+                let index = self.vacant_slot().ok_or_else(|| {
+                    io::Error::other(format!("all {MAX_SPARES} spare workers are in use"))
+                })?;
+                if let Err(error) = self.start_thread(handle, index) {
+                    if let Some(slot) = self.slot(index) {
+                        slot.unreserve();
+                    }
+                    return Err(error);
+                }
+                index
+            }
+        };
+        if let Some(slot) = self.slot(index) {
+            slot.give_permit();
+        }
+        self.unpark(index);
+        trace::worker_replaced(index);
+        Ok(())
+    }
+
+    /// Takes the permit of a worker that was found blocked in its poll, and gives it to a spare.
+    fn replace_blocked(&self, handle: &Handle, slot: &Slot) {
+        if !slot.take_permit() {
+            return;
+        }
+        if let Err(error) = self.replace(handle) {
+            slot.give_permit();
+            trace::not_replaced(&error);
+        }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        // Acquire: pairs with the AcqRel in `stop`.
+        self.stopping.load(Acquire)
+    }
+
+    /// Tells every thread to leave its loop.
+    pub(crate) fn stop(&self) {
+        self.stopping.swap(true, AcqRel);
+        for (index, _) in self.slots() {
+            self.unpark(index);
+        }
+        self.io.notify();
+        self.monitor.wake();
+    }
+
+    /// Waits until the workers' threads have ended, but for the calling one if it is one of them, or until the deadline. True if they have.
+    pub(crate) fn join(&self, deadline: Option<Instant>, is_worker: bool) -> bool {
+        let own = usize::from(is_worker);
+        let mut live = self.live.lock();
+        while *live > own {
+            match deadline {
+                None => self.exited.wait(&mut live),
+                Some(deadline) => {
+                    if self.exited.wait_until(&mut live, deadline).timed_out() {
+                        break;
+                    }
+                }
+            }
+        }
+        let ended = *live <= own;
+        drop(live);
+        // Threads that have left their loop are as good as ended; joining waits for their thread-locals' destructors too.
+        let me = std::thread::current().id();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads {
+            if thread.thread().id() != me && (ended || thread.is_finished()) {
+                // A worker's thread ends without a panic, or the process was aborted.
+                let _ = thread.join();
+            }
+        }
+        self.monitor.join();
+        ended
+    }
+
+    /// After the last worker: ends the tasks that are queued still, and closes the driver.
+    pub(crate) fn clear(&self) {
+        while let Some(task) = current::without_worker(|| self.take_left()) {
+            task.abandon(TaskError::cancelled(Some("the runtime was shut down".into())));
+        }
+        let mut batch = heist_io_driver::WakeBatch::new();
+        self.driver.lock().shutdown(&mut batch);
+        batch.wake_all();
+    }
+
+    fn take_left(&self) -> Option<Runnable> {
+        loop {
+            match self.injector.steal() {
+                crossbeam_deque::Steal::Success(task) => return Some(task),
+                crossbeam_deque::Steal::Empty => break,
+                crossbeam_deque::Steal::Retry => {}
+            }
+        }
+        self.slots().find_map(|(_, slot)| slot.take_left())
+    }
+}
+
+/// Counts a worker's thread out, however it ends.
+struct ThreadExit(Handle);
+
+impl Drop for ThreadExit {
+    fn drop(&mut self) {
+        let scheduler = self.0.scheduler();
+        *scheduler.live.lock() -= 1;
+        scheduler.exited.notify_all();
+    }
+}

@@ -1,0 +1,408 @@
+//! A worker: the loop that runs tasks, on a thread of its own or on that of `block_on`.
+//!
+//! ```text
+//!   loop:  next                             what runs next, in this order
+//!            every 61st poll                the driver, without waiting
+//!            every 31st poll                the injector first
+//!            slot, then deque               at most 3 tasks of the slot in a row while the deque has any
+//!            injector, others' queues       as a searcher
+//!            park                           in the driver, if nobody is there, else on the own condvar
+//!          run                              one poll
+//! ```
+
+use super::idle::Sleep;
+use super::queue::LocalQueue;
+use super::{Scheduler, Slot};
+use crate::current;
+use crate::handle::Handle;
+use crate::task::{Runnable, Why};
+use crate::trace;
+use heist_io_driver::WakeBatch;
+use std::cell::{Cell, RefCell};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+/// A busy worker looks into the driver (if nobody else is there) once in so many polls: one `epoll_wait` of 84 ns then costs a poll
+/// less than 2 ns. With [`INJECT_INTERVAL`] it is the documented bound: within 64 polls.
+const DRIVER_INTERVAL: u32 = 61;
+/// A busy worker takes a batch of injected tasks once in so many polls, before its own. Prime and about half of the driver's interval,
+/// so that the two seldom meet; looking every 61 polls halved the throughput of remote spawns.
+const INJECT_INTERVAL: u32 = 31;
+/// How many tasks in a row may come from the slot while others wait in the deque: two tasks that wake each other must not starve the rest.
+const SLOT_LIMIT: u32 = 3;
+/// How often a thief looks at the queues before it gives up.
+const SEARCH_ROUNDS: usize = 2;
+/// How long, in turns of a spinning loop (some 20 us), a thief watches an occupied slot before it takes the task: as long as the owner
+/// does not change tasks meanwhile, it is in a long poll.
+const SLOT_WATCH: usize = 400;
+/// How long a spare thread waits for its next turn before it ends.
+const SPARE_KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// The owner's side of a slot.
+pub(crate) struct Worker {
+    handle: Handle,
+    index: usize,
+    queue: LocalQueue,
+    tick: Cell<u32>,
+    slot_polls: Cell<u32>,
+    /// Whether this worker is counted as a searcher.
+    searching: Cell<bool>,
+    /// Whether the driver's wakers are being called: what they wake goes to the deque, and nobody is notified before the last.
+    dispatching: Cell<bool>,
+    batch: RefCell<WakeBatch>,
+}
+
+impl Worker {
+    /// The life of a worker's thread.
+    pub(super) fn run_thread(handle: &Handle, index: usize) {
+        let Some(worker) = Self::take_seat(handle, index) else {
+            return;
+        };
+        trace::worker_started(index);
+        worker.slot().counters.thread.store(super::watch::thread_id(), Relaxed);
+        current::enter_worker(&worker, || {
+            while let Some(task) = worker.next() {
+                worker.run(task);
+            }
+        });
+        trace::worker_stopped(index);
+        worker.leave_seat();
+    }
+
+    /// Moves into the slot `index`, if no other thread has it.
+    pub(crate) fn take_seat(handle: &Handle, index: usize) -> Option<Self> {
+        let queue = handle.scheduler().slot(index)?.occupy()?;
+        Some(Self {
+            handle: handle.clone(),
+            index,
+            queue,
+            tick: Cell::new(0),
+            slot_polls: Cell::new(0),
+            searching: Cell::new(false),
+            dispatching: Cell::new(false),
+            batch: RefCell::new(WakeBatch::new()),
+        })
+    }
+
+    pub(crate) fn leave_seat(self) {
+        self.end_search();
+        let handle = self.handle.clone();
+        if let Some(slot) = handle.scheduler().slot(self.index) {
+            slot.vacate(self.queue);
+        }
+    }
+
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    fn scheduler(&self) -> &Scheduler {
+        self.handle.scheduler()
+    }
+
+    fn slot(&self) -> &Slot {
+        match self.scheduler().slot(self.index) {
+            Some(slot) => slot,
+            None => unreachable!("a worker's slot was filled before it started"),
+        }
+    }
+
+    /// Runs tasks until `done` says so, on a thread that holds the seat for that long.
+    pub(crate) fn run_until(&self, mut done: impl FnMut() -> bool) {
+        while !done() {
+            match self.next_now() {
+                Some(task) => self.run(task),
+                None if self.scheduler().is_stopping() => break,
+                None => self.park(),
+            }
+        }
+    }
+
+    /// Runs what can run now.
+    pub(crate) fn run_ready(&self) {
+        while let Some(task) = self.next_now() {
+            self.run(task);
+        }
+    }
+
+    /// The next task, or `None` when the worker is to stop.
+    fn next(&self) -> Option<Runnable> {
+        loop {
+            if self.scheduler().is_stopping() {
+                return None;
+            }
+            if !self.slot().has_permit() && !self.wait_for_permit() {
+                return None;
+            }
+            if let Some(task) = self.next_now() {
+                return Some(task);
+            }
+            self.park();
+        }
+    }
+
+    /// The next task, without waiting for one.
+    #[inline]
+    fn next_now(&self) -> Option<Runnable> {
+        let tick = self.tick.get().wrapping_add(1);
+        self.tick.set(tick);
+        if tick % DRIVER_INTERVAL == 0 {
+            self.look_at_driver();
+        }
+        if tick % INJECT_INTERVAL == 0
+            && let Some(task) = self.injected()
+        {
+            return Some(task);
+        }
+        self.local()
+            .or_else(|| self.injected())
+            .or_else(|| self.search())
+    }
+
+    /// One poll.
+    #[inline]
+    fn run(&self, task: Runnable) {
+        self.end_search();
+        let counters = &self.slot().counters;
+        counters.begin(task.header().id().get());
+        task.run();
+        counters.end();
+    }
+
+    #[inline]
+    fn local(&self) -> Option<Runnable> {
+        let slot_polls = self.slot_polls.get();
+        if slot_polls < SLOT_LIMIT {
+            if let Some(task) = self.slot().queue.take_slot() {
+                self.slot_polls.set(slot_polls + 1);
+                return Some(task);
+            }
+            self.slot_polls.set(0);
+            return self.queue.pop();
+        }
+        self.slot_polls.set(0);
+        self.queue
+            .pop()
+            .or_else(|| self.slot().queue.take_slot())
+    }
+
+    fn injected(&self) -> Option<Runnable> {
+        let injector = &self.scheduler().injector;
+        if injector.is_empty() {
+            return None;
+        }
+        let task = self.queue.take_injected(injector)?;
+        self.slot().counters.injected.add(1);
+        Some(task)
+    }
+
+    /// Looks for tasks at the other workers, from a random one on.
+    fn search(&self) -> Option<Runnable> {
+        let scheduler = self.scheduler();
+        if !self.searching.get() {
+            if !scheduler.idle.begin_search() {
+                return None;
+            }
+            self.searching.set(true);
+        }
+        self.slot().counters.searches.add(1);
+        let count = scheduler.slots().count();
+        for _ in 0..SEARCH_ROUNDS {
+            let first = fastrand::usize(..count.max(1));
+            for other in (first..count).chain(0..first) {
+                if other == self.index {
+                    continue;
+                }
+                let Some(other) = scheduler.slot(other) else {
+                    continue;
+                };
+                if let Some(task) = self.queue.steal_from(&other.queue) {
+                    self.slot().counters.steals.add(1 + self.queue.len());
+                    return Some(task);
+                }
+            }
+            if let Some(task) = self.injected() {
+                return Some(task);
+            }
+        }
+        self.steal_slot()
+    }
+
+    /// Takes a task out of the slot of a worker that has been in one poll for long.
+    fn steal_slot(&self) -> Option<Runnable> {
+        let scheduler = self.scheduler();
+        let (_, other) = scheduler
+            .slots()
+            .find(|(index, slot)| *index != self.index && !slot.queue.is_slot_empty())?;
+        let seen = other.counters.poll_now();
+        for _ in 0..SLOT_WATCH {
+            if other.queue.is_slot_empty() || other.counters.poll_now() != seen {
+                return None;
+            }
+            std::hint::spin_loop();
+        }
+        let task = other.queue.take_slot()?;
+        self.slot().counters.steals.add(1);
+        Some(task)
+    }
+
+    /// A searcher has found work: the last one sees to it that the next looks for more.
+    #[inline]
+    fn end_search(&self) {
+        if self.searching.get() {
+            self.searching.set(false);
+            let scheduler = self.scheduler();
+            if let Some(next) = scheduler.idle.end_search(|| scheduler.is_work()) {
+                scheduler.unpark(next);
+            }
+        }
+    }
+
+    /// Queues a task that this worker's own thread has spawned or woken.
+    #[inline]
+    pub(crate) fn push(&self, task: Runnable, why: Why) {
+        if self.dispatching.get() {
+            self.queue.push(task);
+            return;
+        }
+        let displaced = match why {
+            Why::Yielded => Some(task),
+            Why::Spawned | Why::Woken => self.slot().queue.replace_slot(task),
+        };
+        if let Some(task) = displaced {
+            let alone = why == Why::Yielded && self.queue.is_empty();
+            self.queue.push(task);
+            // A task that yields with nothing else queued goes on here: nobody is woken to take it away.
+            if !alone {
+                self.scheduler().notify();
+            }
+        }
+    }
+
+    /// A look into the driver, if nobody is there.
+    #[cold]
+    fn look_at_driver(&self) {
+        if let Some(mut driver) = self.scheduler().driver.try_lock() {
+            self.turn(&mut driver, Some(Duration::ZERO), false);
+            drop(driver);
+            self.dispatch();
+        }
+    }
+
+    fn turn(&self, driver: &mut heist_io_driver::Driver, wait: Option<Duration>, idle: bool) {
+        let counters = &self.slot().counters;
+        counters.driver_turns.add(1);
+        match driver.turn(wait, idle, &mut self.batch.borrow_mut()) {
+            Ok(turned) => {
+                counters.io_events.add(turned.events);
+                counters.timers_fired.add(turned.timers);
+            }
+            Err(error) => trace::driver_failed(&error),
+        }
+    }
+
+    /// Calls the wakers that the driver has collected: no lock is held, and what they wake goes to the deque in one go.
+    fn dispatch(&self) {
+        let mut batch = std::mem::take(&mut *self.batch.borrow_mut());
+        if batch.is_empty() {
+            return;
+        }
+        self.dispatching.set(true);
+        batch.wake_all();
+        self.dispatching.set(false);
+        *self.batch.borrow_mut() = batch;
+        // One task is this worker's own next; more are worth waking somebody for.
+        if self.queue.len() > 1 {
+            self.scheduler().notify();
+        }
+    }
+
+    /// Sleeps until there is work, or somebody says so.
+    fn park(&self) {
+        let scheduler = self.scheduler();
+        let slept = scheduler
+            .idle
+            .sleep(self.index, self.searching.get(), || scheduler.is_work());
+        if slept == Sleep::Work {
+            self.searching.set(true);
+            return;
+        }
+        self.searching.set(false);
+        let slot = self.slot();
+        slot.counters.parks.add(1);
+        scheduler.quieted();
+        match scheduler.driver.try_lock() {
+            Some(mut driver) => {
+                if slot.parker.begin_in_driver() {
+                    let idle = scheduler.io.clock().is_paused()
+                        && scheduler.is_quiet()
+                        && !self.handle.pool().is_busy();
+                    self.turn(&mut driver, None, idle);
+                    slot.parker.end();
+                }
+            }
+            None => slot.parker.park(),
+        }
+        self.searching.set(scheduler.idle.wake(self.index));
+        scheduler.monitor.wake_if_asleep();
+        self.dispatch();
+    }
+
+    /// The thread is about to block in the middle of a poll: a spare takes its permit, so that as many workers as before run tasks. The
+    /// error says why that cannot be; then blocking here could wait for ever.
+    pub(crate) fn begin_blocking(&self) -> std::io::Result<()> {
+        if !self.scheduler().is_threaded() {
+            return self.scheduler().replace(&self.handle);
+        }
+        self.give_queue_away();
+        if self.slot().take_permit()
+            && let Err(error) = self.scheduler().replace(&self.handle)
+        {
+            self.slot().give_permit();
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Moves everything queued here to the injector.
+    fn give_queue_away(&self) {
+        let tasks = std::iter::from_fn(|| self.slot().queue.take_slot().or_else(|| self.queue.pop()));
+        for task in tasks {
+            self.scheduler().injector.push(task);
+        }
+        self.scheduler().notify();
+    }
+
+    /// Among the spares, until there is a permit. False: it is time to end, for want of work or because the runtime stops.
+    #[cold]
+    fn wait_for_permit(&self) -> bool {
+        self.end_search();
+        self.give_queue_away();
+        let scheduler = self.scheduler();
+        let slot = self.slot();
+        scheduler.spares.lock().push(self.index);
+        let deadline = Instant::now().checked_add(SPARE_KEEP_ALIVE);
+        loop {
+            if slot.has_permit() {
+                return true;
+            }
+            if scheduler.is_stopping() {
+                return false;
+            }
+            if !slot.parker.park_until(deadline) {
+                let mut spares = scheduler.spares.lock();
+                if let Some(place) = spares.iter().position(|spare| *spare == self.index) {
+                    spares.swap_remove(place);
+                    return false;
+                }
+                // It was chosen just now: the permit is on its way.
+                drop(spares);
+                slot.parker.park();
+            }
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Shutdown: everybody out, in bounded time, and a report of who was late.
+//!
+//! ```text
+//!   1  close the registry          from here on every spawn is refused
+//!   2  request every task's end    each is dropped at its await; its destructors run on the workers
+//!   3  close the blocking pool     jobs that wait were cancelled in 2; those that run go on
+//!   4  wait for tasks, then for blocking threads, until the deadline
+//!   5  stop the workers and wait for their threads, until the deadline
+//!   6  if all are gone: end what is queued still, close the driver (every waker it holds is called)
+//! ```
+//!
+//! The first caller does the work; others wait for its report. A caller that is a task or a worker of this runtime, or a
+//! blocking closure of it, does not wait for itself.
+
+use crate::current;
+use crate::handle::Handle;
+use crate::scheduler::Worker;
+use crate::task::{Header, TaskRef};
+use crate::trace;
+use parking_lot::{Condvar, Mutex};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// Beyond this a deadline counts as "for ever"; `Instant + Duration::MAX` would overflow.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+pub(crate) struct Shutdown {
+    progress: Mutex<Progress>,
+    ended: Condvar,
+}
+
+enum Progress {
+    Running,
+    Begun,
+    Ended(ShutdownReport),
+}
+
+impl Shutdown {
+    pub(crate) fn new() -> Self {
+        Self {
+            progress: Mutex::new(Progress::Running),
+            ended: Condvar::new(),
+        }
+    }
+}
+
+/// What a shutdown left behind: nothing, if all went well.
+///
+/// Its `Display` is a line for each that was late.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// The tasks that had not ended at the deadline.
+    pub late_tasks: Vec<LateTask>,
+    /// How many threads of the blocking pool were still in a closure.
+    pub late_blocking_threads: usize,
+    /// Whether all worker threads have ended, but for the caller's own.
+    pub workers_ended: bool,
+    /// The process was forked after the runtime was built, so there was nothing here to shut down.
+    pub forked: bool,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// A task that had not ended when the shutdown's deadline passed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LateTask {
+    /// The task. It may end yet.
+    pub task: TaskRef,
+    /// What it did at the deadline: "running" if it sat in a poll.
+    pub phase: &'static str,
+}
+
+impl ShutdownReport {
+    /// Whether everything ended in time.
+    pub fn is_complete(&self) -> bool {
+        self.late_tasks.is_empty()
+            && self.late_blocking_threads == 0
+            && self.workers_ended
+            && !self.forked
+    }
+}
+
+impl fmt::Display for ShutdownReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_complete() {
+            return write!(f, "everything ended within {:?}", self.took);
+        }
+        if self.forked {
+            return f.write_str("the runtime's threads are in the parent of this process");
+        }
+        write!(f, "after {:?}", self.took)?;
+        for LateTask { task, phase } in &self.late_tasks {
+            let (name, at) = (task.name(), task.spawned_at());
+            write!(f, "\n  task {name}, spawned at {at}, is still {phase}")?;
+        }
+        if self.late_blocking_threads > 0 {
+            write!(f, "\n  {} blocking threads are still busy", self.late_blocking_threads)?;
+        }
+        if !self.workers_ended {
+            f.write_str("\n  a worker thread is still in a poll")?;
+        }
+        Ok(())
+    }
+}
+
+impl Handle {
+    /// Refuses new tasks and asks all there are to end, without waiting.
+    pub(crate) fn close(&self, message: Option<&str>) {
+        self.registry().close();
+        for task in self.all_tasks() {
+            task.cancel(message);
+        }
+    }
+
+    pub(crate) fn shut_down(&self, deadline: Duration) -> ShutdownReport {
+        let began = Instant::now();
+        let until = began + deadline.min(FOR_EVER);
+        if self.is_forked() {
+            return ShutdownReport {
+                forked: true,
+                ..ShutdownReport::default()
+            };
+        }
+        let state = self.shutdown_state();
+        {
+            let mut progress = state.progress.lock();
+            match &*progress {
+                Progress::Ended(report) => return report.clone(),
+                Progress::Running => *progress = Progress::Begun,
+                Progress::Begun => {
+                    drop(progress);
+                    return self.wait_for_shutdown(until);
+                }
+            }
+        }
+        let report = self.shut_down_first(began, until);
+        *state.progress.lock() = Progress::Ended(report.clone());
+        state.ended.notify_all();
+        report
+    }
+
+    /// Somebody else shuts down already.
+    fn wait_for_shutdown(&self, until: Instant) -> ShutdownReport {
+        // If this worker cannot be replaced it waits all the same: the other one has a deadline.
+        let _ = self.begin_blocking();
+        let state = self.shutdown_state();
+        let mut progress = state.progress.lock();
+        loop {
+            if let Progress::Ended(report) = &*progress {
+                return report.clone();
+            }
+            if state.ended.wait_until(&mut progress, until).timed_out() {
+                drop(progress);
+                return self.report(until, &Own::of(self), false);
+            }
+        }
+    }
+
+    fn shut_down_first(&self, began: Instant, until: Instant) -> ShutdownReport {
+        let own = Own::of(self);
+        self.registry().close();
+        let tasks = self.all_tasks();
+        trace::shutdown_begun(tasks.len());
+        // A worker that cannot be replaced goes on alone: what needs it is late, and the report says so.
+        let replaced = self.begin_blocking().is_ok();
+        for task in tasks {
+            if own.task.as_ref() != Some(&task) {
+                task.cancel("the runtime was shut down");
+            }
+        }
+        self.pool().close();
+        if self.scheduler().is_threaded() {
+            self.registry().wait_drained(own.tasks(), until);
+        } else if replaced {
+            self.drain_seat(own.tasks(), until);
+        }
+        self.pool().wait_ended(own.blocking, until);
+        self.scheduler().stop();
+        let workers_ended = self.scheduler().join(Some(until), own.worker);
+        if workers_ended && !own.worker {
+            self.scheduler().clear();
+        }
+        let mut report = self.report(began, &own, workers_ended);
+        report.took = began.elapsed();
+        trace::shutdown_ended(report.late_tasks.len(), report.late_blocking_threads);
+        report
+    }
+
+    /// A current-thread runtime has nobody else to run what was cancelled.
+    fn drain_seat(&self, left: usize, until: Instant) {
+        loop {
+            if let Some(worker) = Worker::take_seat(self, 0) {
+                current::enter_worker(&worker, || worker.run_ready());
+                worker.leave_seat();
+            }
+            // Short: what a blocking closure, or the thread that has the seat, still does ends without a word to this thread's queue.
+            let now = Instant::now();
+            let look_again = until.min(now + Duration::from_millis(1));
+            if self.registry().wait_drained(left, look_again) || now >= until {
+                return;
+            }
+        }
+    }
+
+    fn report(&self, began: Instant, own: &Own, workers_ended: bool) -> ShutdownReport {
+        let late_tasks = self
+            .all_tasks()
+            .into_iter()
+            .filter(|task| own.task.as_ref() != Some(task))
+            .map(|task| LateTask {
+                phase: Header::phase(task.state()),
+                task,
+            });
+        ShutdownReport {
+            late_tasks: late_tasks.collect(),
+            late_blocking_threads: self.pool().threads().0.saturating_sub(own.blocking),
+            workers_ended,
+            forked: false,
+            took: began.elapsed(),
+        }
+    }
+}
+
+/// The part of the runtime that the caller itself is, and cannot wait for.
+struct Own {
+    task: Option<TaskRef>,
+    /// Whether its thread is a worker of this runtime.
+    worker: bool,
+    /// 1 if its thread is one of the blocking pool.
+    blocking: usize,
+}
+
+impl Own {
+    fn of(handle: &Handle) -> Self {
+        let task = current::current_task()
+            .filter(|task| handle.all_tasks().iter().any(|other| other == task));
+        let worker = current::with_worker(|worker| {
+            worker.is_some_and(|worker| worker.handle().is_same(handle))
+        });
+        // A task of this runtime runs on a worker, in a `block_on`, or on a blocking thread.
+        let blocking = usize::from(task.is_some() && !worker && handle.pool().is_own_thread());
+        Self {
+            task,
+            worker,
+            blocking,
+        }
+    }
+
+    fn tasks(&self) -> usize {
+        usize::from(self.task.is_some())
+    }
+}

@@ -1,0 +1,187 @@
+//! Spawning without a handle: on the runtime of this thread. `task::Builder` for tasks that are told more than their future.
+
+use crate::blocking::Closure;
+use crate::current;
+use crate::task::{Header, Refusal, Route, Runnable, Schedule, Task, TaskError, TaskRef, Why, new_task};
+use crate::trace;
+use std::panic::Location;
+use std::pin::Pin;
+use std::ptr::NonNull;
+use std::task::{Context, Poll};
+
+#[inline]
+pub(crate) fn spawn_here<F>(
+    at: &'static Location<'static>,
+    name: Option<&str>,
+    future: impl FnOnce() -> F,
+) -> Task<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    // The worker's own handle is borrowed, not cloned.
+    let mut future = Some(future);
+    let spawned = current::with_worker(|worker| {
+        let worker = worker?;
+        future.take().map(|future| worker.handle().spawn_at(at, name, future))
+    });
+    match (spawned, future) {
+        (Some(task), _) => task,
+        (None, Some(future)) => match current::handle() {
+            Some(handle) => handle.spawn_at(at, name, future),
+            None => refuse(at, future),
+        },
+        (None, None) => unreachable!("the future is taken only to be spawned"),
+    }
+}
+
+pub(crate) fn spawn_blocking_here<T, F>(
+    at: &'static Location<'static>,
+    name: Option<&str>,
+    closure: F,
+) -> Task<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    match current::handle() {
+        Some(handle) => handle.spawn_blocking_at(at, name, closure),
+        None => refuse(at, || Closure::new(closure)),
+    }
+}
+
+/// A task that no runtime accepted.
+#[cold]
+fn refuse<F>(at: &'static Location<'static>, future: impl FnOnce() -> F) -> Task<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let (entry, task) = new_task(Nowhere, at, future);
+    entry.abandon(TaskError::refused(Refusal::NoRuntime));
+    task
+}
+
+/// The scheduler of tasks that were refused: they are done before anybody could wake them.
+struct Nowhere;
+
+impl Schedule for Nowhere {
+    type Route = Self;
+
+    fn route(&self) -> Self {
+        Self
+    }
+
+    fn release(&self, _: NonNull<Header>) {}
+
+    fn unhandled(&self, task: TaskRef, error: TaskError) {
+        trace::unhandled(&task, &error);
+    }
+}
+
+impl Route for Nowhere {
+    fn submit(self, task: Runnable, _: Why) {
+        task.abandon(TaskError::refused(Refusal::NoRuntime));
+    }
+}
+
+/// Spawns tasks that are told more than their future.
+///
+/// # Examples
+///
+/// ```
+/// # heist_runtime::run(async {
+/// let task = heist_runtime::task::Builder::new()
+///     .name("fetcher")
+///     .spawn(async { heist_runtime::current_task().unwrap().name() });
+/// assert_eq!(task.await.unwrap(), "fetcher");
+/// # }).unwrap();
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+#[must_use = "a builder does nothing until it spawns"]
+pub struct Builder<'n> {
+    name: Option<&'n str>,
+}
+
+impl<'n> Builder<'n> {
+    /// Nothing told yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The task's name, instead of `Task-N`. asyncio's `create_task(name=)`.
+    pub fn name(mut self, name: &'n str) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// See [`spawn`](crate::spawn).
+    #[track_caller]
+    pub fn spawn<F>(self, future: F) -> Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        spawn_here(Location::caller(), self.name, || future)
+    }
+
+    /// See [`Handle::spawn`](crate::Handle::spawn).
+    #[track_caller]
+    pub fn spawn_on<F>(self, handle: &crate::Handle, future: F) -> Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        handle.spawn_at(Location::caller(), self.name, || future)
+    }
+
+    /// See [`spawn_blocking`](crate::spawn_blocking).
+    #[track_caller]
+    pub fn spawn_blocking<T, F>(self, closure: F) -> Task<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        spawn_blocking_here(Location::caller(), self.name, closure)
+    }
+}
+
+/// Lets everything else that is ready run before this task goes on. asyncio's `sleep(0)`.
+///
+/// Suspends exactly once, always.
+///
+/// # Examples
+///
+/// ```
+/// # heist_runtime::run(async {
+/// heist_runtime::task::yield_now().await;
+/// # }).unwrap();
+/// ```
+pub fn yield_now() -> YieldNow {
+    YieldNow { yielded: false }
+}
+
+/// The future of [`yield_now`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct YieldNow {
+    yielded: bool,
+}
+
+impl Future for YieldNow {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.yielded {
+            // A request that arrived meanwhile is met here.
+            return if heist_io_driver::leaf::interrupted() {
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            };
+        }
+        self.yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

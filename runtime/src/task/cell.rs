@@ -1,0 +1,215 @@
+//! The task cell: one allocation that holds header, scheduler, future and outcome.
+//!
+//! ```text
+//!   Header  state 8 | vtable 8 | links 16 | id 8 | spawn site 8 | rare 8 | join waker 16     72 bytes
+//!   S       how to schedule it (an Arc)                                                         8 bytes
+//!   Stage   the future, then its outcome, then nothing                                     size of the larger
+//! ```
+//!
+//! Who may touch what:
+//!
+//! 1. `state`, `rare`: anybody with a reference; atomics.
+//! 2. `vtable`, `id`, `spawned_at`, `scheduler`: written before the cell is shared, read by anybody with a reference.
+//! 3. `links`: whoever holds the lock of the registry shard that the task stands in.
+//! 4. `join_waker`: the handle while JOIN_WAKER is clear, whoever finishes the task while it is set (`task::state`).
+//! 5. `stage`: whoever runs the task (RUNNING); once DONE, the handle if JOIN_INTEREST was set at that moment, else whoever
+//!    finished it. After the outcome was taken, nobody.
+//! 6. The memory: freed by whoever drops the last reference.
+//!
+//! No `&mut` to a cell or header is ever made: wakers read the header while the future, beside it, is being polled.
+#![allow(unsafe_code)]
+
+use super::error::TaskError;
+use super::id::TaskId;
+use super::raw::Vtable;
+use super::state::State;
+use crate::sync_switch::{AtomicPtr, Mutex, UnsafeCell};
+use std::panic::Location;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::task::Waker;
+
+/// What a finished task leaves.
+pub(crate) type Outcome<T> = Result<T, TaskError>;
+
+/// The part of a task that does not depend on its future's type. `repr(C)` and first in the cell, so that a pointer to it is a
+/// pointer to the cell.
+#[repr(C)]
+pub(crate) struct Header {
+    pub(super) state: State,
+    pub(super) vtable: &'static Vtable,
+    /// The neighbours in the registry. Invariant: rule 3.
+    pub(super) links: UnsafeCell<Links>,
+    pub(super) id: TaskId,
+    pub(super) spawned_at: &'static Location<'static>,
+    /// What most tasks never need, made on first use.
+    rare: AtomicPtr<Rare>,
+    /// Invariant: rule 4.
+    pub(super) join_waker: UnsafeCell<Option<Waker>>,
+}
+
+// SAFETY: rules 1 to 4 say who may touch each field, from whichever thread; none depends on the thread.
+unsafe impl Send for Header {}
+// SAFETY: as above; the two `UnsafeCell`s are only touched by their owners of the moment.
+unsafe impl Sync for Header {}
+
+/// Neighbours in the doubly linked list of a registry shard.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Links {
+    pub(super) previous: Option<NonNull<Header>>,
+    pub(super) next: Option<NonNull<Header>>,
+}
+
+impl Links {
+    /// Those of a task that stands in no list.
+    pub(super) const UNBOUND: Self = Self {
+        previous: Some(NonNull::dangling()),
+        next: None,
+    };
+}
+
+/// The rare part of a task: its explicit name and what was said when it was asked to end.
+#[derive(Debug)]
+pub(crate) struct Rare(Mutex<RareFields>);
+
+#[derive(Debug, Default)]
+struct RareFields {
+    name: Option<Arc<str>>,
+    cancel_message: Option<Arc<str>>,
+}
+
+impl Header {
+    pub(super) fn new(
+        references: usize,
+        vtable: &'static Vtable,
+        id: TaskId,
+        spawned_at: &'static Location<'static>,
+    ) -> Self {
+        Self {
+            state: State::new(references),
+            vtable,
+            links: UnsafeCell::new(Links::UNBOUND),
+            id,
+            spawned_at,
+            rare: AtomicPtr::new(std::ptr::null_mut()),
+            join_waker: UnsafeCell::new(None),
+        }
+    }
+
+    fn rare(&self) -> Option<&Rare> {
+        // Acquire: pairs with the AcqRel in `rare_or_new`.
+        // SAFETY: the pointer is null or came from `Box::into_raw` in `rare_or_new`, and is freed only with the header.
+        unsafe { self.rare.load(Acquire).as_ref() }
+    }
+
+    fn rare_or_new(&self) -> &Rare {
+        if let Some(rare) = self.rare() {
+            return rare;
+        }
+        let made = Box::into_raw(Box::new(Rare(Mutex::new(RareFields::default()))));
+        match self
+            .rare
+            .compare_exchange(std::ptr::null_mut(), made, AcqRel, Acquire)
+        {
+            // SAFETY: just made, and owned by the header from now on.
+            Ok(_) => unsafe { &*made },
+            Err(theirs) => {
+                // SAFETY: nobody else has seen `made`.
+                drop(unsafe { Box::from_raw(made) });
+                // SAFETY: as in `rare`.
+                unsafe { &*theirs }
+            }
+        }
+    }
+
+    /// The name given to the task, if any was.
+    pub(crate) fn explicit_name(&self) -> Option<Arc<str>> {
+        self.rare().and_then(|rare| rare.0.lock().name.clone())
+    }
+
+    pub(crate) fn set_name(&self, name: &str) {
+        let old = self.rare_or_new().0.lock().name.replace(name.into());
+        drop(old);
+    }
+
+    /// What the last request for cancellation said.
+    pub(crate) fn cancel_message(&self) -> Option<Arc<str>> {
+        self.rare()
+            .and_then(|rare| rare.0.lock().cancel_message.clone())
+    }
+
+    pub(super) fn set_cancel_message(&self, message: Option<&str>) {
+        // A request without a message replaces an earlier one's; where there was none, nothing needs to be made.
+        if message.is_some() || self.rare().is_some() {
+            let old = std::mem::replace(
+                &mut self.rare_or_new().0.lock().cancel_message,
+                message.map(Arc::from),
+            );
+            drop(old);
+        }
+    }
+}
+
+impl Drop for Header {
+    fn drop(&mut self) {
+        // Acquire: pairs with the AcqRel in `rare_or_new`; the last reference is gone, nobody writes any more.
+        let rare = self.rare.load(Acquire);
+        if !rare.is_null() {
+            // SAFETY: came from `Box::into_raw` and belongs to the header.
+            drop(unsafe { Box::from_raw(rare) });
+        }
+    }
+}
+
+/// What the future's place in the cell holds.
+pub(super) enum Stage<F: Future> {
+    Future(F),
+    Outcome(Outcome<F::Output>),
+    Taken,
+}
+
+/// A task.
+#[repr(C)]
+pub(super) struct Cell<F: Future, S> {
+    pub(super) header: Header,
+    pub(super) scheduler: S,
+    /// Invariant: rule 5.
+    pub(super) stage: UnsafeCell<Stage<F>>,
+}
+
+impl<F: Future, S> Cell<F, S> {
+    /// Puts a new task on the heap. The future is made in its place or moved there once.
+    #[inline(always)]
+    pub(super) fn allocate(
+        references: usize,
+        vtable: &'static Vtable,
+        id: TaskId,
+        spawned_at: &'static Location<'static>,
+        scheduler: S,
+        future: impl FnOnce() -> F,
+    ) -> NonNull<Header> {
+        let mut cell = Box::<Self>::new_uninit();
+        let place = cell.as_mut_ptr();
+        // SAFETY: `place` is valid for writes and every field is written exactly once. If `future()` panics the box is freed with no
+        // field dropped; it is called first, so nothing that owns anything was written.
+        unsafe {
+            (&raw mut (*place).stage).write(UnsafeCell::new(Stage::Future(future())));
+            (&raw mut (*place).header).write(Header::new(references, vtable, id, spawned_at));
+            (&raw mut (*place).scheduler).write(scheduler);
+        }
+        NonNull::from(Box::leak(cell)).cast()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_is_as_small_as_the_documentation_says() {
+        assert_eq!(size_of::<Header>(), 9 * size_of::<usize>());
+        type Small = Cell<std::future::Ready<()>, Arc<()>>;
+        assert!(size_of::<Small>() <= 96, "{}", size_of::<Small>());
+    }
+}

@@ -1,0 +1,193 @@
+//! Why a task has no value: it was cancelled, it panicked, or it was never accepted.
+
+use std::any::Any;
+use std::fmt;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+
+/// Why a task gave no value.
+///
+/// Ask with [`is_cancelled`](Self::is_cancelled), [`is_panic`](Self::is_panic) and [`is_refused`](Self::is_refused).
+///
+/// # Examples
+///
+/// ```
+/// # heist_runtime::run(async {
+/// let task = heist_runtime::spawn(async { panic!("out of cheese") });
+/// let error = task.await.unwrap_err();
+/// assert!(error.is_panic());
+/// assert_eq!(error.panic_message(), Some("out of cheese"));
+/// # }).unwrap();
+/// ```
+pub struct TaskError(Box<Kind>);
+
+enum Kind {
+    Cancelled(Option<Arc<str>>),
+    Panicked(PanicPayload),
+    Refused(Refusal),
+    Taken,
+}
+
+/// A panic's payload can be `!Sync`; it is only ever reached through `&mut` or by value, or read as one of the two string types.
+struct PanicPayload(parking_lot::Mutex<Option<Box<dyn Any + Send>>>, Option<String>);
+
+/// Why a runtime did not accept a task.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// No runtime on this thread.
+    NoRuntime,
+    /// The runtime is shutting down or gone.
+    Closed,
+    /// The process was forked after the runtime was built: its threads are in the parent.
+    Forked,
+    /// The worker that would have to wait cannot be replaced meanwhile.
+    WouldDeadlock,
+    /// The runtime could not be built.
+    Build(std::io::Error),
+}
+
+impl TaskError {
+    pub(crate) fn cancelled(message: Option<Arc<str>>) -> Self {
+        Self(Box::new(Kind::Cancelled(message)))
+    }
+
+    pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> Self {
+        let message = message_of(&*payload).map(str::to_owned);
+        let payload = PanicPayload(parking_lot::Mutex::new(Some(payload)), message);
+        Self(Box::new(Kind::Panicked(payload)))
+    }
+
+    pub(crate) fn refused(refusal: Refusal) -> Self {
+        Self(Box::new(Kind::Refused(refusal)))
+    }
+
+    /// The outcome had been taken before.
+    pub(crate) fn taken() -> Self {
+        Self(Box::new(Kind::Taken))
+    }
+
+    /// Whether the task was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(*self.0, Kind::Cancelled(_))
+    }
+
+    /// Whether the task panicked: in a poll, or in the destructor of its future.
+    pub fn is_panic(&self) -> bool {
+        matches!(*self.0, Kind::Panicked(_))
+    }
+
+    /// Whether no runtime accepted the task: none on this thread, one that is shut down, or one left behind in the parent of a
+    /// fork.
+    pub fn is_refused(&self) -> bool {
+        matches!(*self.0, Kind::Refused(_))
+    }
+
+    /// The message of the request that cancelled the task, if it had one.
+    pub fn cancel_message(&self) -> Option<&str> {
+        match &*self.0 {
+            Kind::Cancelled(message) => message.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The panic's message, if it is a string, as that of `panic!` is.
+    pub fn panic_message(&self) -> Option<&str> {
+        match &*self.0 {
+            Kind::Panicked(payload) => payload.1.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The panic's payload, to be inspected or to go on panicking with ([`std::panic::resume_unwind`]).
+    ///
+    /// # Errors
+    ///
+    /// The error itself if it is not a panic's.
+    pub fn into_panic(self) -> Result<Box<dyn Any + Send>, Self> {
+        let payload = match &*self.0 {
+            Kind::Panicked(payload) => payload.0.lock().take(),
+            _ => None,
+        };
+        payload.ok_or(self)
+    }
+
+    /// Goes on panicking with the task's panic, or panics with this error's text if there was none.
+    ///
+    /// # Panics
+    ///
+    /// Always; that is its purpose.
+    #[track_caller]
+    pub fn resume(self) -> ! {
+        match self.into_panic() {
+            Ok(payload) => resume_unwind(payload),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// The text of a panic, if it has one.
+pub(crate) fn message_of(payload: &(dyn Any + Send)) -> Option<&str> {
+    payload
+        .downcast_ref::<&'static str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Kind::Cancelled(None) => f.write_str("the task was cancelled"),
+            Kind::Cancelled(Some(message)) => write!(f, "the task was cancelled: {message}"),
+            Kind::Panicked(payload) => match &payload.1 {
+                Some(message) => write!(f, "the task panicked: {message}"),
+                None => f.write_str("the task panicked"),
+            },
+            Kind::Refused(refusal) => refusal.fmt(f),
+            Kind::Taken => f.write_str("the task's outcome was taken before"),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRuntime => f.write_str(
+                "no heist runtime on this thread: call this inside heist::run, enter one with Handle::enter, or use the Handle's own methods",
+            ),
+            Self::Closed => f.write_str("the heist runtime is shut down"),
+            Self::Forked => f.write_str(
+                "this process was forked after the heist runtime was built, and the runtime's threads stayed in the parent: build a new one here",
+            ),
+            Self::WouldDeadlock => f.write_str(
+                "waiting here would block the only worker that could do the awaited work: await it instead, or wait on a thread of your own",
+            ),
+            Self::Build(error) => write!(f, "the heist runtime could not be built: {error}"),
+        }
+    }
+}
+
+impl fmt::Debug for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Kind::Cancelled(message) => f.debug_tuple("Cancelled").field(message).finish(),
+            Kind::Panicked(payload) => f.debug_tuple("Panicked").field(&payload.1).finish(),
+            Kind::Refused(refusal) => f.debug_tuple("Refused").field(refusal).finish(),
+            Kind::Taken => f.write_str("Taken"),
+        }
+    }
+}
+
+impl std::error::Error for TaskError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &*self.0 {
+            Kind::Refused(Refusal::Build(error)) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<TaskError> for std::io::Error {
+    fn from(error: TaskError) -> Self {
+        Self::other(error)
+    }
+}

@@ -1,0 +1,475 @@
+//! Running, waking and ending a task through a pointer to its header.
+//!
+//! Everything here works on a `NonNull<Header>` whose reference the caller holds; the vtable leads back to the future's type.
+//! A panic, of the future, of its destructor or of the outcome's, becomes the task's outcome or a report; none goes further.
+//! Rules are those of `task::cell`.
+#![allow(unsafe_code)]
+
+use super::cell::{Cell, Header, Outcome, Stage};
+use super::error::TaskError;
+use super::id::TaskId;
+use super::join::Task;
+use super::state::{Ending, Finish, Join, Start, Suspend, Wake};
+use super::{Route, Schedule, TaskRef, Why, waker};
+use crate::current;
+use heist_io_driver::leaf;
+use std::any::Any;
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::ptr::NonNull;
+use std::task::{Context, Poll};
+
+/// What a task's type decides.
+pub(crate) struct Vtable {
+    run: unsafe fn(NonNull<Header>),
+    abandon: unsafe fn(NonNull<Header>, TaskError),
+    submit: unsafe fn(NonNull<Header>, Why),
+    take_outcome: unsafe fn(NonNull<Header>, *mut ()),
+    discard_outcome: unsafe fn(NonNull<Header>),
+    free: unsafe fn(NonNull<Header>),
+    pub(super) future_name: fn() -> &'static str,
+}
+
+fn vtable<F, S>() -> &'static Vtable
+where
+    F: Future,
+    S: Schedule,
+{
+    const {
+        &Vtable {
+            run: run::<F, S>,
+            abandon: abandon::<F, S>,
+            submit: submit::<F, S>,
+            take_outcome: take_outcome::<F, S>,
+            discard_outcome: discard_outcome::<F, S>,
+            free: free::<F, S>,
+            future_name: std::any::type_name::<F>,
+        }
+    }
+}
+
+/// A task's entry in a run queue: the right, and the duty, to run it.
+pub(crate) struct Runnable(NonNull<Header>);
+
+// SAFETY: a task is run on whichever thread takes it; `new_task` asks for `Send` where that can be another one.
+unsafe impl Send for Runnable {}
+
+impl Runnable {
+    /// Polls the task once, and does what follows from it.
+    #[inline]
+    pub(crate) fn run(self) {
+        let task = ManuallyDrop::new(self).0;
+        // SAFETY: the entry's reference and its right to run go over to the callee.
+        unsafe { (task.as_ref().vtable.run)(task) }
+    }
+
+    /// Ends the task with `error` instead of running it.
+    pub(crate) fn abandon(self, error: TaskError) {
+        let task = ManuallyDrop::new(self).0;
+        // SAFETY: as in `run`.
+        unsafe { (task.as_ref().vtable.abandon)(task, error) }
+    }
+
+    pub(crate) fn header(&self) -> &Header {
+        // SAFETY: the entry holds a reference.
+        unsafe { self.0.as_ref() }
+    }
+
+    pub(crate) fn into_raw(self) -> *mut Header {
+        ManuallyDrop::new(self).0.as_ptr()
+    }
+
+    /// # Safety
+    ///
+    /// `raw` came from [`into_raw`](Self::into_raw) and is given back once.
+    pub(crate) unsafe fn from_raw(raw: *mut Header) -> Option<Self> {
+        NonNull::new(raw).map(Self)
+    }
+}
+
+impl Drop for Runnable {
+    /// A queue that dies with entries in it ends their tasks: nothing hangs that awaits them.
+    fn drop(&mut self) {
+        let task = self.0;
+        // SAFETY: as in `run`; the entry is gone after this.
+        unsafe { (task.as_ref().vtable.abandon)(task, TaskError::cancelled(None)) }
+    }
+}
+
+/// Makes a task that stands queued: the entry to submit, the handle, and the header to register.
+///
+/// `future` is called once, to make the future in its place. The three references are the registry's, the handle's and the
+/// entry's.
+#[inline]
+pub(crate) fn new_task<F, S>(
+    scheduler: S,
+    spawned_at: &'static Location<'static>,
+    future: impl FnOnce() -> F,
+) -> (Runnable, Task<F::Output>)
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+    S: Schedule,
+{
+    // SAFETY: the future and its outcome are `Send + 'static`.
+    unsafe { new_task_unchecked(scheduler, spawned_at, future) }
+}
+
+/// As [`new_task`], for a future that borrows or must stay on its thread.
+///
+/// # Safety
+///
+/// The caller runs or abandons the entry, takes the outcome or drops the handle, all on this thread, before anything that the
+/// future or its outcome borrows goes away.
+#[inline]
+pub(crate) unsafe fn new_task_unchecked<F, S>(
+    scheduler: S,
+    spawned_at: &'static Location<'static>,
+    future: impl FnOnce() -> F,
+) -> (Runnable, Task<F::Output>)
+where
+    F: Future,
+    S: Schedule,
+{
+    let id = TaskId::next();
+    let task = Cell::<F, S>::allocate(3, vtable::<F, S>(), id, spawned_at, scheduler, future);
+    // SAFETY: two of the three references; the third is the registry's, given back through `Schedule::release`.
+    (Runnable(task), unsafe { Task::from_raw(task) })
+}
+
+/// Drops a value that may panic in its destructor; gives the panic.
+fn drop_caught<T>(value: T) -> Result<(), Box<dyn Any + Send>> {
+    catch_unwind(AssertUnwindSafe(move || drop(value)))
+}
+
+/// Drops a panic's payload, whose own destructor may panic again (and that one's payload is leaked: it has to end somewhere).
+pub(crate) fn drop_payload(payload: Box<dyn Any + Send>) {
+    if let Err(again) = drop_caught(payload) {
+        std::mem::forget(again);
+    }
+}
+
+unsafe fn run<F: Future, S: Schedule>(task: NonNull<Header>) {
+    // SAFETY: the caller hands over a reference to a cell of this type.
+    let (header, cell) = unsafe { (task.as_ref(), task.cast::<Cell<F, S>>().as_ref()) };
+    let _current = current::enter_task(task);
+    let interrupted = match header.state.transition_to_running() {
+        Start::Poll { interrupted } => interrupted,
+        Start::DropUnpolled => {
+            let error = TaskError::cancelled(header.cancel_message());
+            // SAFETY: this thread runs the task.
+            return unsafe { finish::<F, S>(task, Err(error), Ending::Cancelled) };
+        }
+    };
+    let waker = waker::borrowed(&task);
+    leaf::begin_poll(current::BUDGET, interrupted);
+    let polled = catch_unwind(AssertUnwindSafe(|| {
+        cell.stage.with_mut(|stage| {
+            // SAFETY: rule 5, this thread runs the task; the future is pinned in its cell until it is dropped there.
+            match unsafe { &mut *stage } {
+                Stage::Future(future) => {
+                    // SAFETY: the cell never moves.
+                    let future = unsafe { std::pin::Pin::new_unchecked(future) };
+                    future.poll(&mut Context::from_waker(&waker))
+                }
+                Stage::Outcome(_) | Stage::Taken => {
+                    unreachable!("a task that is done is not run")
+                }
+            }
+        })
+    }));
+    let forced = leaf::end_poll().forced_yield;
+    match polled {
+        Ok(Poll::Pending) => match header.state.transition_to_suspended(forced) {
+            Suspend::Idle => {}
+            // SAFETY: the run's reference goes back into a queue.
+            Suspend::Requeue => unsafe { submit::<F, S>(task, Why::Yielded) },
+            Suspend::Deliver => {
+                let error = TaskError::cancelled(header.cancel_message());
+                // SAFETY: this thread runs the task.
+                unsafe { finish::<F, S>(task, Err(error), Ending::Cancelled) }
+            }
+        },
+        // SAFETY: this thread runs the task.
+        Ok(Poll::Ready(value)) => unsafe { finish::<F, S>(task, Ok(value), Ending::Value) },
+        Err(payload) => {
+            // SAFETY: this thread runs the task.
+            unsafe { finish::<F, S>(task, Err(TaskError::panicked(payload)), Ending::Failure) }
+        }
+    }
+}
+
+unsafe fn abandon<F: Future, S: Schedule>(task: NonNull<Header>, error: TaskError) {
+    // SAFETY: the caller hands over a reference.
+    let header = unsafe { task.as_ref() };
+    let _current = current::enter_task(task);
+    let (Start::Poll { .. } | Start::DropUnpolled) = header.state.transition_to_running();
+    let ending = if error.is_cancelled() {
+        Ending::Cancelled
+    } else {
+        Ending::Failure
+    };
+    // SAFETY: this thread runs the task.
+    unsafe { finish::<F, S>(task, Err(error), ending) }
+}
+
+/// Drops the future, stores the outcome, publishes it, tells the waiter and the registry, and gives the run's reference back.
+///
+/// # Safety
+///
+/// The caller runs the task (RUNNING) and hands its reference over.
+unsafe fn finish<F: Future, S: Schedule>(
+    task: NonNull<Header>,
+    mut outcome: Outcome<F::Output>,
+    mut ending: Ending,
+) {
+    // SAFETY: by the caller's reference.
+    let (header, cell) = unsafe { (task.as_ref(), task.cast::<Cell<F, S>>().as_ref()) };
+    // The future goes first: its destructors run before anybody can learn that the task is done.
+    // SAFETY: rule 5, this thread runs the task.
+    let dropped = cell.stage.with_mut(|stage| unsafe { drop_stage(stage) });
+    if let Err(payload) = dropped {
+        let lost = std::mem::replace(&mut outcome, Err(TaskError::panicked(payload)));
+        if let Err(again) = drop_caught(lost) {
+            drop_payload(again);
+        }
+        ending = Ending::Failure;
+    }
+    let (join_interest, join_waker) = loop {
+        cell.stage.with_mut(|stage| {
+            // SAFETY: rule 5; the place holds nothing that needs dropping.
+            unsafe { stage.write(Stage::Outcome(outcome)) }
+        });
+        match header.state.transition_to_done(ending) {
+            Finish::Done {
+                join_interest,
+                join_waker,
+            } => break (join_interest, join_waker),
+            Finish::CancelFirst => {
+                // SAFETY: rule 5, still running.
+                let dropped = cell.stage.with_mut(|stage| unsafe { drop_stage(stage) });
+                (outcome, ending) = match dropped {
+                    Ok(()) => {
+                        let error = TaskError::cancelled(header.cancel_message());
+                        (Err(error), Ending::Cancelled)
+                    }
+                    Err(payload) => (Err(TaskError::panicked(payload)), Ending::Failure),
+                };
+            }
+        }
+    };
+    crate::trace::task_ended(header);
+    if !join_interest {
+        // SAFETY: rule 5, nobody else will read the outcome.
+        unsafe { discard_outcome::<F, S>(task) }
+    }
+    if join_waker {
+        // SAFETY: rule 4, the field was handed over with JOIN_WAKER.
+        let waker = header.join_waker.with_mut(|slot| unsafe { (*slot).take() });
+        if let Some(waker) = waker
+            && let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake()))
+        {
+            drop_payload(payload);
+        }
+    }
+    cell.scheduler.release(task);
+    // The registry's and the run's.
+    if header.state.drop_references(2) {
+        // SAFETY: the last reference.
+        unsafe { free::<F, S>(task) }
+    }
+}
+
+/// Drops what the stage holds, in place, and marks it taken; gives the panic, if its destructor does.
+///
+/// # Safety
+///
+/// Rule 5.
+unsafe fn drop_stage<F: Future>(stage: *mut Stage<F>) -> Result<(), Box<dyn Any + Send>> {
+    let dropped = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: rule 5. Even if the destructor panics, the value counts as dropped: it is overwritten below.
+        unsafe { std::ptr::drop_in_place(stage) }
+    }));
+    // SAFETY: the old value is dropped.
+    unsafe { stage.write(Stage::Taken) };
+    dropped
+}
+
+/// Hands a queued task to its scheduler.
+///
+/// # Safety
+///
+/// The caller has just made the task queued, and hands the queue's reference over.
+unsafe fn submit<F: Future, S: Schedule>(task: NonNull<Header>, why: Why) {
+    // The route is found first, and owns what it needs: once the entry is in a queue, the task may run, end and be freed elsewhere.
+    // SAFETY: by the reference that is about to be handed over.
+    let route = unsafe { task.cast::<Cell<F, S>>().as_ref().scheduler.route() };
+    route.submit(Runnable(task), why);
+}
+
+/// Moves the outcome to `place`, an `Option<Outcome<F::Output>>`; leaves it alone if the outcome was taken before.
+unsafe fn take_outcome<F: Future, S>(task: NonNull<Header>, place: *mut ()) {
+    // SAFETY: by the handle's reference.
+    let cell = unsafe { task.cast::<Cell<F, S>>().as_ref() };
+    let stage = cell.stage.with_mut(|stage| {
+        // SAFETY: rule 5, the task is done and the caller is its handle.
+        std::mem::replace(unsafe { &mut *stage }, Stage::Taken)
+    });
+    if let Stage::Outcome(outcome) = stage {
+        // SAFETY: the caller passes a place of this type.
+        unsafe { *place.cast::<Option<Outcome<F::Output>>>() = Some(outcome) };
+    }
+}
+
+/// Drops an outcome that nobody will retrieve; a panic in it, or in its destructor, is reported.
+unsafe fn discard_outcome<F: Future, S: Schedule>(task: NonNull<Header>) {
+    let mut outcome: Option<Outcome<F::Output>> = None;
+    // SAFETY: by the caller's right to the outcome (rule 5); the place has the right type.
+    unsafe { take_outcome::<F, S>(task, (&raw mut outcome).cast()) };
+    let failure = match outcome {
+        Some(Err(error)) if error.is_panic() => Some(error),
+        other => drop_caught(other).err().map(TaskError::panicked),
+    };
+    if let Some(error) = failure {
+        // SAFETY: by the caller's reference.
+        let cell = unsafe { task.cast::<Cell<F, S>>().as_ref() };
+        // SAFETY: as above; the reference made here is dropped with the `TaskRef`.
+        let failed = unsafe { TaskRef::new(task) };
+        let report = AssertUnwindSafe(|| cell.scheduler.unhandled(failed, error));
+        if let Err(payload) = catch_unwind(report) {
+            drop_payload(payload);
+        }
+    }
+}
+
+unsafe fn free<F: Future, S>(task: NonNull<Header>) {
+    // SAFETY: the last reference is gone; the cell was made by `Cell::allocate` with these types.
+    drop(unsafe { Box::from_raw(task.cast::<Cell<F, S>>().as_ptr()) });
+}
+
+/// Wakes a task, keeping the caller's reference.
+///
+/// # Safety
+///
+/// The caller holds a reference.
+#[inline]
+pub(super) unsafe fn wake_by_ref(task: NonNull<Header>) {
+    // SAFETY: by the caller's reference.
+    let header = unsafe { task.as_ref() };
+    match header.state.transition_to_queued() {
+        Wake::Nothing => {}
+        // SAFETY: the transition made the queue's reference.
+        Wake::Submit => unsafe { (header.vtable.submit)(task, Why::Woken) },
+    }
+}
+
+/// Wakes a task and gives the caller's reference back.
+///
+/// # Safety
+///
+/// The caller holds a reference, and loses it.
+#[inline]
+pub(super) unsafe fn wake_by_value(task: NonNull<Header>) {
+    // SAFETY: by the caller's reference.
+    let header = unsafe { task.as_ref() };
+    match header.state.transition_to_queued_by_value() {
+        // SAFETY: the reference is still the caller's, and given back here.
+        Wake::Nothing => unsafe { drop_reference(task) },
+        // SAFETY: the reference went over to the queue.
+        Wake::Submit => unsafe { (header.vtable.submit)(task, Why::Woken) },
+    }
+}
+
+/// Submits a task that a request for cancellation has queued.
+///
+/// # Safety
+///
+/// The caller has just made the task queued and holds the queue's reference.
+pub(super) unsafe fn submit_queued(task: NonNull<Header>) {
+    // SAFETY: by the caller's word.
+    unsafe { (task.as_ref().vtable.submit)(task, Why::Woken) }
+}
+
+/// Gives back one reference.
+///
+/// # Safety
+///
+/// The caller holds it.
+#[inline]
+pub(super) unsafe fn drop_reference(task: NonNull<Header>) {
+    // SAFETY: by the caller's reference.
+    let header = unsafe { task.as_ref() };
+    if header.state.drop_references(1) {
+        // SAFETY: the last reference.
+        unsafe { (header.vtable.free)(task) }
+    }
+}
+
+/// Takes the outcome of a task that is done.
+///
+/// # Safety
+///
+/// The caller is the task's only handle, of this type, has seen it done, and keeps its reference.
+pub(super) unsafe fn take<T>(task: NonNull<Header>) -> Option<Outcome<T>> {
+    let mut outcome: Option<Outcome<T>> = None;
+    // SAFETY: by the caller's word; the place has the right type.
+    unsafe { (task.as_ref().vtable.take_outcome)(task, (&raw mut outcome).cast()) };
+    outcome
+}
+
+/// Clears away what a handle leaves, and gives its reference back.
+///
+/// # Safety
+///
+/// The caller is the task's only handle, and is gone after this.
+pub(super) unsafe fn drop_handle(task: NonNull<Header>) {
+    // SAFETY: by the handle's reference.
+    let header = unsafe { task.as_ref() };
+    let left = header.state.transition_to_handle_dropped();
+    if left.waker || left.outcome {
+        // SAFETY: rule 4, JOIN_WAKER was taken back by this transition, or the task is done and the field is the handle's.
+        let waker = header.join_waker.with_mut(|slot| unsafe { (*slot).take() });
+        if let Err(payload) = drop_caught(waker) {
+            drop_payload(payload);
+        }
+    }
+    if left.outcome {
+        // SAFETY: rule 5, the task is done and the handle is gone.
+        unsafe { (header.vtable.discard_outcome)(task) }
+    }
+    // SAFETY: the handle's reference.
+    unsafe { drop_reference(task) }
+}
+
+/// Leaves a waker to be woken at the task's end; true if the task is done already.
+///
+/// # Safety
+///
+/// The caller is the task's only handle.
+pub(super) unsafe fn poll_done(task: NonNull<Header>, cx: &Context<'_>) -> bool {
+    // SAFETY: by the handle's reference.
+    let header = unsafe { task.as_ref() };
+    let state = header.state.load();
+    if state.is_done() {
+        return true;
+    }
+    if state.has_join_waker() && header.state.transition_to_join_waker_taken() == Join::Done {
+        return true;
+    }
+    let replaced = header.join_waker.with_mut(|slot| {
+        // SAFETY: rule 4, JOIN_WAKER is clear and only the handle sets it.
+        let slot = unsafe { &mut *slot };
+        match slot {
+            Some(stored) if stored.will_wake(cx.waker()) => None,
+            _ => slot.replace(cx.waker().clone()),
+        }
+    });
+    if header.state.transition_to_join_waker_stored() == Join::Done {
+        // SAFETY: rule 4, the task ended while JOIN_WAKER was clear: the field stays the handle's.
+        let unused = header.join_waker.with_mut(|slot| unsafe { (*slot).take() });
+        drop((replaced, unused));
+        return true;
+    }
+    drop(replaced);
+    false
+}

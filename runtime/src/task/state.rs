@@ -1,0 +1,588 @@
+//! The state word of a task: flags, reference count, and every transition between them.
+//!
+//! The transitions are pure functions from one [`Snapshot`] to the next plus a `#[must_use]` answer; [`State`] applies them in the
+//! one compare-and-swap loop there is. Nothing else touches the word. This file knows no future, no queue and no waker.
+//!
+//! ```text
+//!                    wake (1)                  run (2)
+//!      .---------.  -------->  .----------.  -------->  .-----------.   woken while running (3)
+//!      |  Idle   |             |  QUEUED  |             |  RUNNING  | --------> RUNNING + QUEUED
+//!      '---------'             '----------'             '-----------'                 |
+//!           ^                        ^  '-----------------------|---------------------'
+//!           |                        |          requeue (5)     |
+//!           '------------------------|---- suspend (4) ---------'
+//!                                    |                          | finish (6)
+//!                                  spawn                        v
+//!                                                            .------.
+//!                                                            | DONE |  outcome stored, future gone
+//!                                                            '------'
+//!  (1), (3) wake, wake_by_ref, cancel      (2) start      (4), (5) suspend      (6) finish
+//! ```
+//!
+//! Memory ordering: every successful transition is an AcqRel read-modify-write. What a thread did before it woke the task happens
+//! before the poll that the wake-up causes (also when the task was queued already: the word is written all the same), and
+//! what one poll did happens before the next, on whichever worker.
+
+use crate::sync_switch::{AtomicUsize, Bug, planted};
+use std::fmt;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+
+/// A worker polls the task, and owns its future, until the bit goes away.
+const RUNNING: usize = 1 << 0;
+/// The task stands in a run queue, or, beside RUNNING, will be put there after this poll. One queue entry at most, ever.
+const QUEUED: usize = 1 << 1;
+/// The outcome is stored and the future is gone. Set once, never cleared; the bits above are clear then.
+const DONE: usize = 1 << 2;
+/// The task was polled before. A cancel that finds it clear drops the future unpolled.
+const STARTED: usize = 1 << 3;
+/// A cancel request is kept and has not been delivered.
+const CANCEL: usize = 1 << 4;
+/// A handle exists that may take the outcome; whoever finds it clear at the end drops the outcome.
+const JOIN_INTEREST: usize = 1 << 5;
+/// The join waker is stored and belongs to whoever finishes the task. Clear: it belongs to the handle.
+const JOIN_WAKER: usize = 1 << 6;
+/// The outcome is a cancellation. Set with DONE.
+const CANCELLED: usize = 1 << 7;
+/// The count of references takes the bits from here up.
+const REF_ONE: usize = 1 << 8;
+const REF_MASK: usize = !(REF_ONE - 1);
+/// Beyond this many references (a leak of wakers in a loop) the process is aborted before the count can wrap.
+const REF_LIMIT: usize = usize::MAX / 2;
+
+/// One value of the state word.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Snapshot(usize);
+
+/// What a wake-up has to do.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Wake {
+    /// Nothing: queued already, running (it will be queued after this poll), or done.
+    Nothing,
+    /// The task was idle and is now queued: put it into a queue, with the reference that this transition made or took over.
+    Submit,
+}
+
+/// What the worker that took the task out of a queue has to do.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Start {
+    /// Poll it. `interrupted`: a request was kept when the poll began.
+    Poll { interrupted: bool },
+    /// Cancelled before its first poll: drop the future unpolled.
+    DropUnpolled,
+}
+
+/// What follows a poll that came back pending.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Suspend {
+    /// The task waits; the run's reference is given back.
+    Idle,
+    /// Woken meanwhile: queue it again, with the run's reference.
+    Requeue,
+    /// A request is kept: drop the future at its await and finish as cancelled. Still running.
+    Deliver,
+}
+
+/// What kind of outcome was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// A value, which gives way to a request that came before the end.
+    Value,
+    /// A cancellation.
+    Cancelled,
+    /// A panic or another error: it stands, whatever was requested.
+    Failure,
+}
+
+/// What follows a stored outcome.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Finish {
+    /// Done. Says who reads the outcome and whether a join waker was handed over.
+    Done {
+        join_interest: bool,
+        join_waker: bool,
+    },
+    /// A request came before the end: the outcome has to become a cancellation first. Still running.
+    CancelFirst,
+}
+
+/// What a request for cancellation has to do.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Request {
+    /// The task had ended: the request counts nothing.
+    Refused,
+    /// Kept; met at the end of the poll under way or to come.
+    Kept,
+    /// Kept, and the task was idle and is now queued: submit it, with the reference this transition made.
+    Submit,
+}
+
+/// The handle's answer to "may I write the join waker / take the outcome?".
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Join {
+    /// The task is not done; the handle owns the waker field (before) or has given it away (after `publish`).
+    Waiting,
+    /// Done: the outcome may be taken, and the waker field is nobody else's.
+    Done,
+}
+
+/// What the drop of a handle has to clear away.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) struct HandleDrop {
+    /// The task was done: the outcome is the handle's to drop.
+    pub(crate) outcome: bool,
+    /// The join waker was stored: it is the handle's to drop.
+    pub(crate) waker: bool,
+}
+
+impl Snapshot {
+    pub(crate) const fn is_running(self) -> bool {
+        self.0 & RUNNING != 0
+    }
+
+    pub(crate) const fn is_queued(self) -> bool {
+        self.0 & QUEUED != 0
+    }
+
+    pub(crate) const fn is_done(self) -> bool {
+        self.0 & DONE != 0
+    }
+
+    /// Whether the outcome was a cancellation.
+    pub(crate) const fn is_cancelled(self) -> bool {
+        self.0 & CANCELLED != 0
+    }
+
+    pub(crate) const fn is_started(self) -> bool {
+        self.0 & STARTED != 0
+    }
+
+    pub(crate) const fn is_cancel_kept(self) -> bool {
+        self.0 & CANCEL != 0
+    }
+
+    pub(crate) const fn has_join_interest(self) -> bool {
+        self.0 & JOIN_INTEREST != 0
+    }
+
+    pub(crate) const fn has_join_waker(self) -> bool {
+        self.0 & JOIN_WAKER != 0
+    }
+
+    pub(crate) const fn references(self) -> usize {
+        (self.0 & REF_MASK) / REF_ONE
+    }
+
+    const fn with(self, bits: usize) -> Self {
+        Self(self.0 | bits)
+    }
+
+    const fn without(self, bits: usize) -> Self {
+        Self(self.0 & !bits)
+    }
+
+    const fn plus_reference(self) -> Self {
+        Self(self.0 + REF_ONE)
+    }
+
+    const fn minus_reference(self) -> Self {
+        Self(self.0 - REF_ONE)
+    }
+
+    /// A wake-up; `by_value` hands its own reference to the queue, else one is made for it.
+    const fn wake(self, by_value: bool) -> (Self, Wake) {
+        if self.is_done() || self.is_queued() {
+            return (self, Wake::Nothing);
+        }
+        if self.is_running() {
+            return (self.with(QUEUED), Wake::Nothing);
+        }
+        let queued = self.with(QUEUED);
+        let queued = if by_value {
+            queued
+        } else {
+            queued.plus_reference()
+        };
+        (queued, Wake::Submit)
+    }
+
+    const fn start(self) -> (Self, Start) {
+        debug_assert!(self.is_queued() && !self.is_running() && !self.is_done());
+        let next = self.with(RUNNING | STARTED).without(QUEUED);
+        let start = if self.is_cancel_kept() && !self.is_started() {
+            Start::DropUnpolled
+        } else {
+            Start::Poll {
+                interrupted: self.is_cancel_kept(),
+            }
+        };
+        (next, start)
+    }
+
+    /// `forced`: the poll came back only because its budget was spent, which is no point of cancellation.
+    const fn suspend(self, forced: bool) -> (Self, Suspend) {
+        debug_assert!(self.is_running() && !self.is_done());
+        if self.is_cancel_kept() && !forced {
+            return (self, Suspend::Deliver);
+        }
+        if self.is_queued() {
+            return (self.without(RUNNING), Suspend::Requeue);
+        }
+        (self.without(RUNNING).minus_reference(), Suspend::Idle)
+    }
+
+    const fn finish(self, ending: Ending) -> (Self, Finish) {
+        debug_assert!(self.is_running() && !self.is_done());
+        if self.is_cancel_kept() && matches!(ending, Ending::Value) {
+            return (self, Finish::CancelFirst);
+        }
+        let ended = if matches!(ending, Ending::Cancelled) {
+            DONE | CANCELLED
+        } else {
+            DONE
+        };
+        let done = self
+            .with(ended)
+            .without(RUNNING | QUEUED | CANCEL | JOIN_WAKER);
+        let finish = Finish::Done {
+            join_interest: self.has_join_interest(),
+            join_waker: self.has_join_waker(),
+        };
+        (done, finish)
+    }
+
+    const fn request_cancel(self) -> (Self, Request) {
+        if self.is_done() {
+            return (self, Request::Refused);
+        }
+        let kept = self.with(CANCEL);
+        if self.is_running() || self.is_queued() {
+            return (kept, Request::Kept);
+        }
+        (kept.with(QUEUED).plus_reference(), Request::Submit)
+    }
+
+    const fn withdraw_cancel(self) -> (Self, ()) {
+        (self.without(CANCEL), ())
+    }
+
+    /// The handle takes the waker field back, to read or replace the waker in it.
+    const fn unpublish_join_waker(self) -> (Self, Join) {
+        if self.is_done() {
+            return (self, Join::Done);
+        }
+        (self.without(JOIN_WAKER), Join::Waiting)
+    }
+
+    const fn publish_join_waker(self) -> (Self, Join) {
+        if self.is_done() {
+            return (self, Join::Done);
+        }
+        (self.with(JOIN_WAKER), Join::Waiting)
+    }
+
+    const fn drop_handle(self) -> (Self, HandleDrop) {
+        let dropped = HandleDrop {
+            outcome: self.is_done(),
+            waker: self.has_join_waker(),
+        };
+        (self.without(JOIN_INTEREST | JOIN_WAKER), dropped)
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [
+            (RUNNING, "RUNNING"),
+            (QUEUED, "QUEUED"),
+            (DONE, "DONE"),
+            (STARTED, "STARTED"),
+            (CANCEL, "CANCEL"),
+            (JOIN_INTEREST, "JOIN_INTEREST"),
+            (JOIN_WAKER, "JOIN_WAKER"),
+            (CANCELLED, "CANCELLED"),
+        ];
+        for (bit, name) in names {
+            if self.0 & bit != 0 {
+                write!(f, "{name} ")?;
+            }
+        }
+        write!(f, "refs={}", self.references())
+    }
+}
+
+/// The state word.
+#[derive(Debug)]
+pub(crate) struct State(AtomicUsize);
+
+impl State {
+    /// A task about to be queued for the first time, with `references` of them (registry, handle, queue).
+    pub(crate) fn new(references: usize) -> Self {
+        Self(AtomicUsize::new(
+            QUEUED | JOIN_INTEREST | (references * REF_ONE),
+        ))
+    }
+
+    /// Acquire: pairs with the Release half of `finish`, so that who sees DONE sees the outcome.
+    pub(crate) fn load(&self) -> Snapshot {
+        Snapshot(self.0.load(Acquire))
+    }
+
+    /// The only compare-and-swap loop on the word. It writes even when nothing changes: a wake-up that finds the task queued has to
+    /// release what its thread wrote to the poll to come.
+    #[inline]
+    fn update<A>(&self, step: impl Fn(Snapshot) -> (Snapshot, A)) -> A {
+        let mut now = self.0.load(Relaxed);
+        loop {
+            let (next, answer) = step(Snapshot(now));
+            // AcqRel: pairs with itself; see the file's header.
+            match self.0.compare_exchange_weak(now, next.0, AcqRel, Acquire) {
+                Ok(_) => return answer,
+                Err(actual) => now = actual,
+            }
+        }
+    }
+
+    /// (1), (3): a wake-up that keeps its own reference.
+    #[inline]
+    pub(crate) fn transition_to_queued(&self) -> Wake {
+        self.update(|state| {
+            if planted(Bug::WakeWhileRunningLost) && state.is_running() {
+                return (state, Wake::Nothing);
+            }
+            state.wake(false)
+        })
+    }
+
+    /// (1), (3): a wake-up whose reference goes to the queue if the answer is `Submit`, and stays the caller's otherwise.
+    #[inline]
+    pub(crate) fn transition_to_queued_by_value(&self) -> Wake {
+        self.update(|state| state.wake(true))
+    }
+
+    /// (2)
+    #[inline]
+    pub(crate) fn transition_to_running(&self) -> Start {
+        self.update(Snapshot::start)
+    }
+
+    /// (4), (5)
+    #[inline]
+    pub(crate) fn transition_to_suspended(&self, forced: bool) -> Suspend {
+        self.update(|state| state.suspend(forced))
+    }
+
+    /// (6)
+    #[inline]
+    pub(crate) fn transition_to_done(&self, ending: Ending) -> Finish {
+        self.update(|state| state.finish(ending))
+    }
+
+    pub(crate) fn transition_to_cancel_kept(&self) -> Request {
+        self.update(Snapshot::request_cancel)
+    }
+
+    #[expect(dead_code, reason = "`uncancel` lands with regions")]
+    pub(crate) fn transition_to_cancel_withdrawn(&self) {
+        self.update(Snapshot::withdraw_cancel);
+    }
+
+    pub(crate) fn transition_to_join_waker_taken(&self) -> Join {
+        self.update(Snapshot::unpublish_join_waker)
+    }
+
+    pub(crate) fn transition_to_join_waker_stored(&self) -> Join {
+        if planted(Bug::JoinWakerAfterDone) {
+            return self.update(|state| (state.with(JOIN_WAKER), Join::Waiting));
+        }
+        self.update(Snapshot::publish_join_waker)
+    }
+
+    pub(crate) fn transition_to_handle_dropped(&self) -> HandleDrop {
+        self.update(Snapshot::drop_handle)
+    }
+
+    /// One more reference. Relaxed: the caller holds one already, so the cell cannot go away meanwhile.
+    #[inline]
+    pub(crate) fn add_reference(&self) {
+        let before = self.0.fetch_add(REF_ONE, Relaxed);
+        if before > REF_LIMIT {
+            // Counting on would let the count wrap and the cell be freed under live wakers.
+            std::process::abort();
+        }
+    }
+
+    /// Gives back `count` references; true if they were the last. AcqRel: the Release orders this owner's accesses before the
+    /// deallocation, the Acquire half of the last one orders the deallocation after everybody's.
+    #[inline]
+    #[must_use]
+    pub(crate) fn drop_references(&self, count: usize) -> bool {
+        let before = Snapshot(self.0.fetch_sub(count * REF_ONE, AcqRel));
+        debug_assert!(before.references() >= count, "reference count underflow");
+        before.references() == count
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// Every combination of flags that a live word can show, with one, two or five references.
+    fn words() -> Vec<Snapshot> {
+        let mut words = Vec::new();
+        for flags in 0..REF_ONE {
+            let word = Snapshot(flags);
+            let legal = if word.is_done() {
+                flags & (RUNNING | QUEUED | CANCEL | JOIN_WAKER) == 0
+            } else {
+                !word.is_cancelled()
+                    && (word.has_join_interest() || !word.has_join_waker())
+                    && (word.is_started() || !word.is_running())
+            };
+            if legal {
+                words.extend([1, 2, 5].map(|references| Snapshot(flags | references * REF_ONE)));
+            }
+        }
+        words
+    }
+
+    fn is_idle(word: Snapshot) -> bool {
+        !word.is_done() && !word.is_running() && !word.is_queued()
+    }
+
+    #[test]
+    fn a_wake_up_submits_exactly_an_idle_task() {
+        for word in words() {
+            for by_value in [false, true] {
+                let (next, answer) = word.wake(by_value);
+                assert_eq!(answer == Wake::Submit, is_idle(word), "{word:?}");
+                let made = usize::from(is_idle(word) && !by_value);
+                assert_eq!(next.references(), word.references() + made, "{word:?}");
+                assert_eq!(next.is_queued(), !word.is_done(), "{word:?}");
+                assert_eq!(next.is_running(), word.is_running(), "{word:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_task_is_never_in_two_queues() {
+        for word in words() {
+            let (queued, first) = word.wake(false);
+            let (_, second) = queued.wake(false);
+            assert!(!(first == Wake::Submit && second == Wake::Submit), "{word:?}");
+            assert_eq!(second, Wake::Nothing);
+            if word.is_queued() && !word.is_done() {
+                let (_, request) = word.request_cancel();
+                assert_eq!(request, Request::Kept, "{word:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_ends_idle_requeued_or_delivering() {
+        for word in words().into_iter().filter(|word| word.is_running()) {
+            for forced in [false, true] {
+                let (next, answer) = word.suspend(forced);
+                match answer {
+                    Suspend::Deliver => {
+                        assert!(word.is_cancel_kept() && !forced);
+                        assert_eq!(next, word);
+                    }
+                    Suspend::Requeue => {
+                        assert!(next.is_queued() && !next.is_running());
+                        assert_eq!(next.references(), word.references());
+                    }
+                    Suspend::Idle => {
+                        assert!(is_idle(next));
+                        assert_eq!(next.references(), word.references() - 1);
+                    }
+                }
+                assert_eq!(next.is_cancel_kept(), word.is_cancel_kept());
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_on_an_unpolled_task_drops_it_unpolled() {
+        for word in words() {
+            if !word.is_queued() || word.is_running() || word.is_done() {
+                continue;
+            }
+            let (next, start) = word.start();
+            assert!(next.is_running() && next.is_started() && !next.is_queued());
+            let unpolled = word.is_cancel_kept() && !word.is_started();
+            assert_eq!(start == Start::DropUnpolled, unpolled, "{word:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_was_accepted_is_never_lost() {
+        for word in words() {
+            let (next, answer) = word.request_cancel();
+            assert_eq!(answer == Request::Refused, word.is_done());
+            if answer == Request::Refused {
+                assert_eq!(next, word);
+                continue;
+            }
+            assert!(next.is_cancel_kept());
+            if next.is_running() {
+                // Whatever the body does next meets it: a value becomes a cancellation, a suspension delivers.
+                assert_eq!(next.finish(Ending::Value).1, Finish::CancelFirst);
+                assert_eq!(next.suspend(false).1, Suspend::Deliver);
+                // A forced yield is no delivery point.
+                assert_ne!(next.suspend(true).1, Suspend::Deliver);
+            }
+            let made = usize::from(answer == Request::Submit);
+            assert_eq!(next.references(), word.references() + made);
+        }
+    }
+
+    #[test]
+    fn the_end_clears_everything_but_the_handle() {
+        for word in words().into_iter().filter(|word| word.is_running()) {
+            for ending in [Ending::Cancelled, Ending::Failure] {
+                let cancelled = ending == Ending::Cancelled;
+                assert_eq!(word.finish(ending).0.is_cancelled(), cancelled);
+            }
+            let (done, answer) = word.finish(Ending::Failure);
+            assert!(done.is_done() && !done.is_running() && !done.is_queued());
+            assert!(!done.is_cancel_kept() && !done.has_join_waker());
+            assert_eq!(done.references(), word.references());
+            let expected = Finish::Done {
+                join_interest: word.has_join_interest(),
+                join_waker: word.has_join_waker(),
+            };
+            assert_eq!(answer, expected);
+        }
+    }
+
+    #[test]
+    fn the_waker_field_has_one_owner() {
+        for word in words() {
+            let (taken, answer) = word.unpublish_join_waker();
+            assert_eq!(answer == Join::Done, word.is_done());
+            assert!(!taken.has_join_waker());
+            let (stored, answer) = word.publish_join_waker();
+            assert_eq!(answer == Join::Done, word.is_done());
+            assert_eq!(stored.has_join_waker(), !word.is_done());
+            let (dropped, left) = word.drop_handle();
+            assert_eq!(left.outcome, word.is_done());
+            assert_eq!(left.waker, word.has_join_waker());
+            assert!(!dropped.has_join_interest() && !dropped.has_join_waker());
+        }
+    }
+
+    #[test]
+    fn references_are_counted() {
+        let state = State::new(3);
+        state.add_reference();
+        assert!(!state.drop_references(3));
+        assert!(state.drop_references(1));
+    }
+}

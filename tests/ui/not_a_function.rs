@@ -1,0 +1,6 @@
+//! The attributes go on functions.
+
+#[heist::main]
+struct Main;
+
+fn main() {}

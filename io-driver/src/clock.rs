@@ -359,7 +359,10 @@ mod tests {
             assert!(nanos_of_tick(tick_of_nanos(nanos)) <= nanos);
         }
         assert_eq!(clock.instant_of_tick(NEVER), None);
-        assert_eq!(clock.instant_of_tick(1), Some(epoch + Duration::from_nanos(4096)));
+        assert_eq!(
+            clock.instant_of_tick(1),
+            Some(epoch + Duration::from_nanos(4096))
+        );
     }
 
     #[test]

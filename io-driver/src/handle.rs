@@ -245,7 +245,11 @@ fn with_current<R>(f: impl FnOnce(&Current) -> R) -> Option<R> {
 fn replace_current(current: Option<Current>) -> Option<Current> {
     leaf::flush_announcement();
     CURRENT
-        .try_with(|cell| cell.try_borrow_mut().ok().map(|mut cell| std::mem::replace(&mut *cell, current)))
+        .try_with(|cell| {
+            cell.try_borrow_mut()
+                .ok()
+                .map(|mut cell| std::mem::replace(&mut *cell, current))
+        })
         .ok()
         .flatten()
         .flatten()

@@ -132,10 +132,16 @@ impl BlockingPool {
         counts.busy + counts.queued > 0
     }
 
-    /// Accepts no more jobs; the threads end when those in the channel are done.
+    /// Accepts no more jobs, and ends the tasks that wait for a thread; the threads end with what they run.
     pub(crate) fn close(&self) {
         let sender = self.0.counts.lock().sender.take();
         drop(sender);
+        while let Ok(job) = self.0.jobs.try_recv() {
+            self.0.counts.lock().queued -= 1;
+            if let Job::Task(task, _) = job {
+                task.abandon(TaskError::cancelled(Some("the runtime was shut down".into())));
+            }
+        }
     }
 
     /// Waits until at most `left` threads remain, or the deadline; true in the first case. The pool must be closed.

@@ -291,6 +291,8 @@ impl Handle {
                         waiting.unpark();
                     }
                     if self.scheduler().is_stopping() {
+                        // A shutdown from inside one of the tasks could not do it.
+                        self.scheduler().clear();
                         return;
                     }
                 }

@@ -226,14 +226,14 @@ impl Scheduler {
 
     /// Starts the workers' threads. On an error those that have started are stopped and joined.
     pub(crate) fn start(&self, handle: &Handle) -> io::Result<()> {
-        for index in 0..self.workers {
-            if let Err(error) = self.start_thread(handle, index) {
-                self.stop();
-                self.join(None, false);
-                return Err(error);
-            }
+        let started = (0..self.workers)
+            .try_for_each(|index| self.start_thread(handle, index))
+            .and_then(|()| self.monitor.start(handle));
+        if started.is_err() {
+            self.stop();
+            self.join(None, false);
         }
-        self.monitor.start(handle)
+        started
     }
 
     fn start_thread(&self, handle: &Handle, index: usize) -> io::Result<()> {
@@ -341,7 +341,7 @@ impl Scheduler {
         ended
     }
 
-    /// After the last worker: ends the tasks that are queued still, and closes the driver.
+    /// After the last worker: ends the tasks that are queued still, and closes the driver. Once is enough, twice does no harm.
     pub(crate) fn clear(&self) {
         while let Some(task) = current::without_worker(|| self.take_left()) {
             task.abandon(TaskError::cancelled(Some("the runtime was shut down".into())));
@@ -363,13 +363,21 @@ impl Scheduler {
     }
 }
 
-/// Counts a worker's thread out, however it ends.
+/// Counts a worker's thread out, however it ends. One that ends after its runtime's shutdown has given up on it, as the last, does what the
+/// shutdown could not.
 struct ThreadExit(Handle);
 
 impl Drop for ThreadExit {
     fn drop(&mut self) {
         let scheduler = self.0.scheduler();
-        *scheduler.live.lock() -= 1;
+        let last = {
+            let mut live = scheduler.live.lock();
+            *live -= 1;
+            *live == 0
+        };
+        if last && scheduler.is_stopping() {
+            scheduler.clear();
+        }
         scheduler.exited.notify_all();
     }
 }

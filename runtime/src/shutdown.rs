@@ -3,7 +3,7 @@
 //! ```text
 //!   1  close the registry          from here on every spawn is refused
 //!   2  request every task's end    each is dropped at its await; its destructors run on the workers
-//!   3  close the blocking pool     jobs that wait were cancelled in 2; those that run go on
+//!   3  close the blocking pool     jobs that wait are ended here; those that run go on
 //!   4  wait for tasks, then for blocking threads, until the deadline
 //!   5  stop the workers and wait for their threads, until the deadline
 //!   6  if all are gone: end what is queued still, close the driver (every waker it holds is called)
@@ -131,7 +131,7 @@ impl Handle {
                 Progress::Running => *progress = Progress::Begun,
                 Progress::Begun => {
                     drop(progress);
-                    return self.wait_for_shutdown(until);
+                    return self.wait_for_shutdown(began, until);
                 }
             }
         }
@@ -142,7 +142,7 @@ impl Handle {
     }
 
     /// Somebody else shuts down already.
-    fn wait_for_shutdown(&self, until: Instant) -> ShutdownReport {
+    fn wait_for_shutdown(&self, began: Instant, until: Instant) -> ShutdownReport {
         // If this worker cannot be replaced it waits all the same: the other one has a deadline.
         let _ = self.begin_blocking();
         let state = self.shutdown_state();
@@ -153,7 +153,7 @@ impl Handle {
             }
             if state.ended.wait_until(&mut progress, until).timed_out() {
                 drop(progress);
-                return self.report(until, &Own::of(self), false);
+                return self.report(began, &Own::of(self), false);
             }
         }
     }

@@ -2,10 +2,11 @@
 
 use crate::current;
 use crate::handle::Handle;
-use crate::task::{Task, TaskError, TaskRef};
+use crate::task::{Task, TaskError, TaskRef, drop_payload};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use parking_lot::Mutex;
 use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
@@ -77,7 +78,9 @@ pub mod concurrent {
             if let Some(waiting) = waiting {
                 drop(waiting._sender);
                 for callback in waiting.callbacks {
-                    callback();
+                    if let Err(payload) = catch_unwind(AssertUnwindSafe(callback)) {
+                        drop_payload(payload);
+                    }
                 }
             }
         }
@@ -221,7 +224,7 @@ pub mod concurrent {
 
         /// Calls `callback` when the coroutine ends: on the thread that ends it, or here and now if it has ended.
         ///
-        /// It should be short; a panic in it is contained.
+        /// It should be short. A panic in one that waited is contained.
         pub fn add_done_callback(&self, callback: impl FnOnce() + Send + 'static) {
             let mut waiting = self.notice.0.lock();
             match &mut *waiting {

@@ -3,6 +3,7 @@
 //! A workload knows [`Rt`] and nothing of the runtime behind it. An adapter does each thing the way the users of
 //! its runtime would write it: neither a shortcut that they would not take nor a layer that they would not pay for.
 
+mod heist;
 mod smol;
 mod tokio;
 
@@ -99,6 +100,11 @@ pub(crate) struct Rival {
 pub(crate) const BASELINE: &str = "tokio";
 
 pub(crate) const RIVALS: &[Rival] = &[
+    Rival {
+        name: "heist",
+        package: "heist",
+        workloads: workloads::all::<heist::Heist>,
+    },
     Rival {
         name: BASELINE,
         package: "tokio",

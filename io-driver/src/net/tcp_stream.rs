@@ -1,18 +1,17 @@
-//! A connected TCP stream.
+//! A connected TCP stream. Its addresses and options are in `options`.
+
+mod options;
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::task::{Context, Poll};
-use std::time::Duration;
-
-use socket2::SockRef;
 
 use super::lookup::{ToSocketAddrs, lookup_host};
 use super::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use super::tcp_listener::no_address;
-use super::tcp_socket::{Keepalive, TcpSocket};
+use super::tcp_socket::TcpSocket;
 use super::{transfer, uninit};
 use crate::source::Async;
 
@@ -237,7 +236,8 @@ impl TcpStream {
         self.io.readable().await
     }
 
-    /// Reads what is there, without waiting. For use after [`readable`](Self::readable).
+    /// Reads what is there, without waiting. For use after [`readable`](Self::readable), but it
+    /// always asks the kernel, and so also finds what the driver has not heard of yet.
     ///
     /// # Errors
     ///
@@ -348,7 +348,8 @@ impl TcpStream {
         self.io.writable().await
     }
 
-    /// Writes what fits, without waiting. For use after [`writable`](Self::writable).
+    /// Writes what fits, without waiting. For use after [`writable`](Self::writable), but it
+    /// always asks the kernel.
     ///
     /// # Errors
     ///
@@ -391,115 +392,6 @@ impl TcpStream {
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
             result => result,
         }
-    }
-}
-
-/// Addresses and options.
-impl TcpStream {
-    /// This end's address.
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    #[doc(alias = "sockname")]
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.io.get_ref().local_addr()
-    }
-
-    /// The other end's address.
-    ///
-    /// # Errors
-    ///
-    /// `NotConnected` if the connection is gone, or another of the system's.
-    #[doc(alias = "peername")]
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.io.get_ref().peer_addr()
-    }
-
-    /// Takes the socket's pending error (`SO_ERROR`), if there is one.
-    ///
-    /// # Errors
-    ///
-    /// The system's, if it cannot tell.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.io.get_ref().take_error()
-    }
-
-    /// Whether small writes are sent at once (`TCP_NODELAY`).
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    pub fn nodelay(&self) -> io::Result<bool> {
-        self.io.get_ref().nodelay()
-    }
-
-    /// Sends small writes at once (true), or gathers them while an answer is outstanding (false,
-    /// the system's default; asyncio's is true).
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.io.get_ref().set_nodelay(nodelay)
-    }
-
-    /// What closing does with unsent bytes: see [`set_linger`](Self::set_linger).
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    pub fn linger(&self) -> io::Result<Option<Duration>> {
-        SockRef::from(self.io.get_ref()).linger()
-    }
-
-    /// What closing does with unsent bytes (`SO_LINGER`).
-    ///
-    /// `None`, the default: they are sent in the background. `Some(Duration::ZERO)`: they are
-    /// dropped and the peer sees a reset. `Some` of more, in whole seconds: closing **blocks the
-    /// thread** until they are sent, at most that long.
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
-        SockRef::from(self.io.get_ref()).set_linger(linger)
-    }
-
-    /// The time to live of packets, in hops.
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    pub fn ttl(&self) -> io::Result<u32> {
-        self.io.get_ref().ttl()
-    }
-
-    /// Sets the time to live of packets, in hops, up to 255.
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.io.get_ref().set_ttl(ttl)
-    }
-
-    /// Whether an idle connection is probed.
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    pub fn keepalive(&self) -> io::Result<bool> {
-        SockRef::from(self.io.get_ref()).keepalive()
-    }
-
-    /// Whether, and how, an idle connection is probed.
-    ///
-    /// # Errors
-    ///
-    /// The system's, for example if a duration is out of its range.
-    pub fn set_keepalive(&self, keepalive: Option<Keepalive>) -> io::Result<()> {
-        Keepalive::set(&SockRef::from(self.io.get_ref()), keepalive)
     }
 }
 

@@ -1,8 +1,8 @@
-#![allow(unsafe_code)]
 //! Buffers with uninitialised memory, lent by hyper and tokio to the one read path.
 //!
 //! All of it rests on one invariant, stated at `transfer::recv`: after `Ok(n)` the first `n` bytes
 //! are initialised, and no byte is ever made uninitialised.
+#![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;
 

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::operation::{Ready, TryIo};
+use super::operation::{Amount, Ready, TryIo};
 use super::{Registration, driver_gone};
 use crate::handle::Handle;
 use crate::leaf;
@@ -116,7 +116,8 @@ impl<T: AsSource> Async<T> {
 
     /// Tries a reading operation until it does not block. Many may wait at a time.
     ///
-    /// The operation returns [`WouldBlock`](io::ErrorKind::WouldBlock) to wait for readiness;
+    /// The operation returns [`WouldBlock`](io::ErrorKind::WouldBlock) to wait for readiness. It
+    /// may do so only if the kernel said it: what is ready already is not reported again.
     /// `Interrupted` is tried again at once.
     ///
     /// # Errors
@@ -296,7 +297,7 @@ impl<T: AsSource> Async<T> {
     fn poll_with<R>(
         &self,
         direction: Direction,
-        amount: Option<(usize, fn(&R) -> usize)>,
+        amount: Amount<R>,
         mut operation: impl FnMut(&T) -> io::Result<R>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<R>> {
@@ -337,7 +338,7 @@ impl<T: AsSource> Async<T> {
         &self,
         direction: Direction,
         mut place: Place<'_>,
-        amount: Option<(usize, fn(&R) -> usize)>,
+        amount: Amount<R>,
         operation: &mut impl FnMut(&T) -> io::Result<R>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<R>> {

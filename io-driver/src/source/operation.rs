@@ -13,6 +13,10 @@ use crate::sys::AsSource;
 /// The future of [`Async::readable`] and [`Async::writable`].
 pub type Ready<'a, T> = TryIo<'a, T, fn(&T) -> io::Result<()>, ()>;
 
+/// For byte streams: how much the operation may transfer, and how to tell how much it did. Less
+/// means that the next one would block.
+pub(super) type Amount<R> = Option<(usize, fn(&R) -> usize)>;
+
 /// The future of [`Async::read_with`] and its like: tries an operation until it does not block.
 ///
 /// Any number of them may wait on one source. It keeps its result where it was while a cancel is
@@ -22,9 +26,7 @@ pub struct TryIo<'a, T: AsSource, F, R> {
     io: &'a Async<T>,
     operation: F,
     direction: Direction,
-    /// How much the operation may transfer, and how to tell how much it did: less means that the
-    /// next one would block.
-    amount: Option<(usize, fn(&R) -> usize)>,
+    amount: Amount<R>,
     leaf: Leaf,
     place: Option<usize>,
 }
@@ -33,7 +35,7 @@ impl<'a, T: AsSource, F, R> TryIo<'a, T, F, R> {
     pub(super) fn new(
         io: &'a Async<T>,
         direction: Direction,
-        amount: Option<(usize, fn(&R) -> usize)>,
+        amount: Amount<R>,
         operation: F,
     ) -> TryIo<'a, T, F, R> {
         TryIo {

@@ -130,11 +130,7 @@ impl Epoll {
         }
     }
 
-    pub(crate) fn wait(
-        &self,
-        events: &mut Events,
-        timeout: Option<Duration>,
-    ) -> io::Result<bool> {
+    pub(crate) fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<bool> {
         events.len = 0;
         events.len = match self.wait_events(&mut events.buffer, timeout) {
             Ok(len) => len,

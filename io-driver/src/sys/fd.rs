@@ -29,6 +29,13 @@ impl Fd {
         }
     }
 
+    /// One whose descriptor the test keeps open.
+    #[cfg(test)]
+    pub(crate) fn for_test(source: BorrowedSource<'_>) -> Fd {
+        // SAFETY: each test keeps the descriptor open beside it.
+        unsafe { Fd::new(source) }
+    }
+
     /// The number itself.
     pub(crate) fn raw(&self) -> Raw {
         self.raw

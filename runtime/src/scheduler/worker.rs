@@ -17,7 +17,7 @@ use crate::current;
 use crate::handle::Handle;
 use crate::task::{Runnable, Why};
 use crate::trace;
-use heist_io_driver::WakeBatch;
+use heist_io_driver::{Driver, WakeBatch};
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -35,6 +35,8 @@ const SEARCH_ROUNDS: usize = 2;
 /// How long, in turns of a spinning loop (some 20 us), a thief watches an occupied slot before it takes the task: as long as the owner
 /// does not change tasks meanwhile, it is in a long poll.
 const SLOT_WATCH: usize = 400;
+/// How long a worker sleeps, unless it is unparked, after a turn of the driver that failed.
+const DRIVER_FAILED: Duration = Duration::from_millis(5);
 /// How long a spare thread waits for its next turn before it ends.
 const SPARE_KEEP_ALIVE: Duration = Duration::from_secs(10);
 
@@ -150,10 +152,10 @@ impl Worker {
     fn next_now(&self) -> Option<Runnable> {
         let tick = self.tick.get().wrapping_add(1);
         self.tick.set(tick);
-        if tick % DRIVER_INTERVAL == 0 {
+        if tick.is_multiple_of(DRIVER_INTERVAL) {
             self.look_at_driver();
         }
-        if tick % INJECT_INTERVAL == 0
+        if tick.is_multiple_of(INJECT_INTERVAL)
             && let Some(task) = self.injected()
         {
             return Some(task);
@@ -293,15 +295,20 @@ impl Worker {
         }
     }
 
-    fn turn(&self, driver: &mut heist_io_driver::Driver, wait: Option<Duration>, idle: bool) {
+    /// One turn of the driver; false if it failed.
+    fn turn(&self, driver: &mut Driver, wait: Option<Duration>, idle: bool) -> bool {
         let counters = &self.slot().counters;
         counters.driver_turns.add(1);
         match driver.turn(wait, idle, &mut self.batch.borrow_mut()) {
             Ok(turned) => {
                 counters.io_events.add(turned.events);
                 counters.timers_fired.add(turned.timers);
+                true
             }
-            Err(error) => trace::driver_failed(&error),
+            Err(error) => {
+                trace::driver_failed(&error);
+                false
+            }
         }
     }
 
@@ -341,8 +348,13 @@ impl Worker {
                     let idle = scheduler.io.clock().is_paused()
                         && scheduler.is_quiet()
                         && !self.handle.pool().is_busy();
-                    self.turn(&mut driver, None, idle);
+                    let turned = self.turn(&mut driver, None, idle);
                     slot.parker.end();
+                    if !turned {
+                        // Its descriptor was closed by somebody else, say: tasks that need no I/O go on, and nobody spins.
+                        drop(driver);
+                        slot.parker.park_until(Instant::now().checked_add(DRIVER_FAILED));
+                    }
                 }
             }
             None => slot.parker.park(),

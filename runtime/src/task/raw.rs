@@ -14,6 +14,7 @@ use super::{Route, Schedule, TaskRef, Why, waker};
 use crate::current;
 use heist_io_driver::leaf;
 use std::any::Any;
+use std::cell::RefCell;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::NonNull;
@@ -434,11 +435,62 @@ pub(super) unsafe fn drop_handle(task: NonNull<Header>) {
         }
     }
     if left.outcome {
-        // SAFETY: rule 5, the task is done and the handle is gone.
-        unsafe { (header.vtable.discard_outcome)(task) }
+        discard_in_turn(Discard(task));
+    } else {
+        // SAFETY: the handle's reference.
+        unsafe { drop_reference(task) }
     }
-    // SAFETY: the handle's reference.
-    unsafe { drop_reference(task) }
+}
+
+/// An outcome to be dropped, and the reference of the handle that left it.
+struct Discard(NonNull<Header>);
+
+impl Discard {
+    fn run(self) {
+        // SAFETY: rule 5, the task is done and its handle is gone; the reference was the handle's.
+        unsafe {
+            (self.0.as_ref().vtable.discard_outcome)(self.0);
+            drop_reference(self.0);
+        }
+    }
+}
+
+/// Drops an outcome; one that is left by the drop of another waits its turn. So a chain of a million outcomes, each owning the
+/// next one's handle, takes no more stack than one.
+fn discard_in_turn(discard: Discard) {
+    thread_local! {
+        /// `Some` while an outcome is being dropped on this thread.
+        static WAITING: RefCell<Option<Vec<Discard>>> = const { RefCell::new(None) };
+    }
+    let mut discard = Some(discard);
+    let outermost = WAITING.try_with(|waiting| match &mut *waiting.borrow_mut() {
+        Some(list) => {
+            list.extend(discard.take());
+            false
+        }
+        none => {
+            *none = Some(Vec::new());
+            true
+        }
+    });
+    if let Some(discard) = discard {
+        discard.run();
+    }
+    if outermost == Ok(true) {
+        let next = || {
+            WAITING.with(|waiting| {
+                let mut waiting = waiting.borrow_mut();
+                let next = waiting.as_mut().and_then(Vec::pop);
+                if next.is_none() {
+                    *waiting = None;
+                }
+                next
+            })
+        };
+        while let Some(discard) = next() {
+            discard.run();
+        }
+    }
 }
 
 /// Leaves a waker to be woken at the task's end; true if the task is done already.

@@ -446,7 +446,7 @@ mod tests {
                     && (word.is_started() || !word.is_running())
             };
             if legal {
-                words.extend([1, 2, 5].map(|references| Snapshot(flags | references * REF_ONE)));
+                words.extend([1, 2, 5].map(|references| Snapshot(flags | (references * REF_ONE))));
             }
         }
         words

@@ -42,7 +42,7 @@ impl Rt for Heist {
             .worker_threads(workers)
             .build()
             .expect("cannot build heist's runtime");
-        runtime.block_on(main).expect("the main task panicked")
+        runtime.run(main).expect("the main task was cancelled")
     }
 
     fn spawn<F>(future: F) -> Self::Task<F::Output>
@@ -61,7 +61,7 @@ impl Rt for Heist {
     }
 
     fn remote() -> Handle {
-        Handle::current()
+        Handle::current().expect("called inside the runtime")
     }
 
     fn spawn_remote<F>(remote: &Handle, future: F)

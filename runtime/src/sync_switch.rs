@@ -19,6 +19,12 @@ mod imp {
             Self(std::cell::UnsafeCell::new(value))
         }
 
+        /// Hands out the pointer for reading. The caller of the closure's body argues the access.
+        #[inline(always)]
+        pub(crate) fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+            f(self.0.get())
+        }
+
         /// Hands out the pointer for writing. The caller of the closure's body argues the access.
         #[inline(always)]
         pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {

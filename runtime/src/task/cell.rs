@@ -9,12 +9,14 @@
 //! Who may touch what:
 //!
 //! 1. `state`, `rare`: anybody with a reference; atomics.
-//! 2. `vtable`, `id`, `spawned_at`, `scheduler`: written before the cell is shared, read by anybody with a reference.
+//! 2. `vtable`, `id`, `spawned_at`: written before the cell is shared, read by anybody with a reference.
 //! 3. `links`: whoever holds the lock of the registry shard that the task stands in.
 //! 4. `join_waker`: the handle while JOIN_WAKER is clear, whoever finishes the task while it is set (`task::state`).
 //! 5. `stage`: whoever runs the task (RUNNING); once DONE, the handle if JOIN_INTEREST was set at that moment, else whoever
 //!    finished it. After the outcome was taken, nobody.
-//! 6. The memory: freed by whoever drops the last reference.
+//! 6. `scheduler`: read by whoever runs the task or has just queued it (a task that is queued but in no queue yet cannot be run, so not
+//!    end). Once DONE it goes with the outcome, and is dropped with it: a waker kept for a year keeps the cell, not the runtime.
+//! 7. The memory: freed by whoever drops the last reference.
 //!
 //! No `&mut` to a cell or header is ever made: wakers read the header while the future, beside it, is being polled.
 #![allow(unsafe_code)]
@@ -173,7 +175,8 @@ pub(super) enum Stage<F: Future> {
 #[repr(C)]
 pub(super) struct Cell<F: Future, S> {
     pub(super) header: Header,
-    pub(super) scheduler: S,
+    /// Invariant: rule 6.
+    pub(super) scheduler: UnsafeCell<Option<S>>,
     /// Invariant: rule 5.
     pub(super) stage: UnsafeCell<Stage<F>>,
 }
@@ -196,7 +199,7 @@ impl<F: Future, S> Cell<F, S> {
         unsafe {
             (&raw mut (*place).stage).write(UnsafeCell::new(Stage::Future(future())));
             (&raw mut (*place).header).write(Header::new(references, vtable, id, spawned_at));
-            (&raw mut (*place).scheduler).write(scheduler);
+            (&raw mut (*place).scheduler).write(UnsafeCell::new(Some(scheduler)));
         }
         NonNull::from(Box::leak(cell)).cast()
     }

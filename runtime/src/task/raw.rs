@@ -236,6 +236,8 @@ unsafe fn finish<F: Future, S: Schedule>(
         }
         ending = Ending::Failure;
     }
+    // SAFETY: rule 6, this thread runs the task.
+    unsafe { with_scheduler::<F, S, _>(task, |scheduler| scheduler.release(task)) };
     let (join_interest, join_waker) = loop {
         cell.stage.with_mut(|stage| {
             // SAFETY: rule 5; the place holds nothing that needs dropping.
@@ -273,8 +275,7 @@ unsafe fn finish<F: Future, S: Schedule>(
             drop_payload(payload);
         }
     }
-    cell.scheduler.release(task);
-    // The registry's and the run's.
+    // The registry's, and the run's.
     if header.state.drop_references(2) {
         // SAFETY: the last reference.
         unsafe { free::<F, S>(task) }
@@ -303,13 +304,32 @@ unsafe fn drop_stage<F: Future>(stage: *mut Stage<F>) -> Result<(), Box<dyn Any 
 /// The caller has just made the task queued, and hands the queue's reference over.
 unsafe fn submit<F: Future, S: Schedule>(task: NonNull<Header>, why: Why) {
     // The route is found first, and owns what it needs: once the entry is in a queue, the task may run, end and be freed elsewhere.
-    // SAFETY: by the reference that is about to be handed over.
-    let route = unsafe { task.cast::<Cell<F, S>>().as_ref().scheduler.route() };
-    route.submit(Runnable(task), why);
+    // SAFETY: rule 6, the caller has just queued the task.
+    let route = unsafe { with_scheduler::<F, S, _>(task, S::route) };
+    if let Some(route) = route {
+        route.submit(Runnable(task), why);
+    }
+}
+
+/// Asks the task's scheduler, which is there as long as rule 6 holds.
+///
+/// # Safety
+///
+/// Rule 6: the caller runs the task, or has just queued it.
+unsafe fn with_scheduler<F: Future, S, R>(
+    task: NonNull<Header>,
+    ask: impl FnOnce(&S) -> R,
+) -> Option<R> {
+    // SAFETY: the caller has a reference.
+    let cell = unsafe { task.cast::<Cell<F, S>>().as_ref() };
+    cell.scheduler.with(|scheduler| {
+        // SAFETY: by the caller's word.
+        unsafe { &*scheduler }.as_ref().map(ask)
+    })
 }
 
 /// Moves the outcome to `place`, an `Option<Outcome<F::Output>>`; leaves it alone if the outcome was taken before.
-unsafe fn take_outcome<F: Future, S>(task: NonNull<Header>, place: *mut ()) {
+unsafe fn take_outcome<F: Future, S: Schedule>(task: NonNull<Header>, place: *mut ()) {
     // SAFETY: by the handle's reference.
     let cell = unsafe { task.cast::<Cell<F, S>>().as_ref() };
     let stage = cell.stage.with_mut(|stage| {
@@ -320,10 +340,16 @@ unsafe fn take_outcome<F: Future, S>(task: NonNull<Header>, place: *mut ()) {
         // SAFETY: the caller passes a place of this type.
         unsafe { *place.cast::<Option<Outcome<F::Output>>>() = Some(outcome) };
     }
+    // SAFETY: rule 6, it goes with the outcome.
+    drop(cell.scheduler.with_mut(|scheduler| unsafe { (*scheduler).take() }));
 }
 
 /// Drops an outcome that nobody will retrieve; a panic in it, or in its destructor, is reported.
 unsafe fn discard_outcome<F: Future, S: Schedule>(task: NonNull<Header>) {
+    // SAFETY: by the caller's reference.
+    let cell = unsafe { task.cast::<Cell<F, S>>().as_ref() };
+    // SAFETY: rule 6, it goes with the outcome.
+    let scheduler = cell.scheduler.with_mut(|scheduler| unsafe { (*scheduler).take() });
     let mut outcome: Option<Outcome<F::Output>> = None;
     // SAFETY: by the caller's right to the outcome (rule 5); the place has the right type.
     unsafe { take_outcome::<F, S>(task, (&raw mut outcome).cast()) };
@@ -331,12 +357,10 @@ unsafe fn discard_outcome<F: Future, S: Schedule>(task: NonNull<Header>) {
         Some(Err(error)) if error.is_panic() => Some(error),
         other => drop_caught(other).err().map(TaskError::panicked),
     };
-    if let Some(error) = failure {
-        // SAFETY: by the caller's reference.
-        let cell = unsafe { task.cast::<Cell<F, S>>().as_ref() };
-        // SAFETY: as above; the reference made here is dropped with the `TaskRef`.
+    if let (Some(error), Some(scheduler)) = (failure, scheduler) {
+        // SAFETY: by the caller's reference; the one made here is dropped with the `TaskRef`.
         let failed = unsafe { TaskRef::new(task) };
-        let report = AssertUnwindSafe(|| cell.scheduler.unhandled(failed, error));
+        let report = AssertUnwindSafe(|| scheduler.unhandled(failed, error));
         if let Err(payload) = catch_unwind(report) {
             drop_payload(payload);
         }

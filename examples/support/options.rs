@@ -1,0 +1,59 @@
+//! What the server examples are told on the command line: `[ADDRESS] [--seconds N]`, and when they end.
+
+use std::io;
+use std::time::Duration;
+
+pub(crate) struct Options {
+    pub(crate) address: String,
+    seconds: Option<u64>,
+}
+
+impl Options {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    ///
+    /// A word that is not understood, with what would be.
+    pub(crate) fn parse(default_address: &str) -> io::Result<Self> {
+        let mut options = Self {
+            address: default_address.to_owned(),
+            seconds: None,
+        };
+        let mut words = std::env::args().skip(1);
+        while let Some(word) = words.next() {
+            if word == "--seconds" {
+                let seconds = words.next().and_then(|word| word.parse().ok());
+                options.seconds = Some(seconds.ok_or_else(usage)?);
+            } else if word.starts_with('-') {
+                return Err(usage());
+            } else {
+                options.address = word;
+            }
+        }
+        Ok(options)
+    }
+
+    /// Waits for the end that was asked for: the time is up, or else standard input ends (Ctrl-D).
+    pub(crate) async fn ended(&self) -> io::Result<()> {
+        if let Some(seconds) = self.seconds {
+            heist::sleep(Duration::from_secs(seconds)).await;
+            return Ok(());
+        }
+        // Reading from a terminal or a pipe blocks, so it is done where blocking is fine.
+        let end = heist::spawn_blocking(|| io::copy(&mut io::stdin(), &mut io::sink()));
+        end.await??;
+        Ok(())
+    }
+
+    /// How to end it, in words.
+    pub(crate) fn how_it_ends(&self) -> String {
+        match self.seconds {
+            Some(seconds) => format!("ends after {seconds} s"),
+            None => "end it with Ctrl-D; in the background, start it with --seconds N".to_owned(),
+        }
+    }
+}
+
+fn usage() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "usage: [ADDRESS:PORT] [--seconds N]")
+}

@@ -20,7 +20,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 async fn main() -> io::Result<()> {
     let options = options::Options::parse("127.0.0.1:7000")?;
     let listener = TcpListener::bind(options.address.as_str()).await?;
-    println!("echoing on {} ({})", listener.local_addr()?, options.how_it_ends());
+    println!(
+        "echoing on {} ({})",
+        listener.local_addr()?,
+        options.how_it_ends()
+    );
 
     let served = Arc::new(Served::default());
     let accepting = heist::task::Builder::new().name("accept").spawn({

@@ -20,6 +20,9 @@ async fn main() -> Result<(), heist::TaskError> {
         let (greeting, by) = task.await?;
         println!("{greeting}, world! (from {})", by.unwrap_or_default());
     }
-    println!("four sleeps of 100 ms took {} ms together", began.elapsed().as_millis());
+    println!(
+        "four sleeps of 100 ms took {} ms together",
+        began.elapsed().as_millis()
+    );
     Ok(())
 }

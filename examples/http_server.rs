@@ -27,7 +27,11 @@ const GRACE: Duration = Duration::from_secs(5);
 async fn main() -> io::Result<()> {
     let options = options::Options::parse("127.0.0.1:8080")?;
     let listener = TcpListener::bind(options.address.as_str()).await?;
-    println!("serving http://{}/ ({})", listener.local_addr()?, options.how_it_ends());
+    println!(
+        "serving http://{}/ ({})",
+        listener.local_addr()?,
+        options.how_it_ends()
+    );
 
     let server = http::Server::default();
     let serving = heist::task::Builder::new().name("server").spawn({

@@ -84,7 +84,10 @@ impl Guard {
     /// Ready once [`Drain::begin`] was called.
     pub(crate) fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let shared = &self.drain.0;
-        let known = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        let known = self
+            .waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()));
         if !known {
             let mut guards = shared.lock();
             guards.held.insert(self.number, Some(cx.waker().clone()));

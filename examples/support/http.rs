@@ -51,7 +51,9 @@ impl Server {
                 Poll::Ready(()) => Poll::Ready(None),
                 Poll::Pending => listener.poll_accept(cx).map(Some),
             });
-            let Some(accepted) = accepted.await else { break };
+            let Some(accepted) = accepted.await else {
+                break;
+            };
             let (stream, _) = accepted?;
             self.counters.connections.fetch_add(1, Ordering::Relaxed);
             heist::spawn(self.clone().connection(stream, self.drain.guard())).detach();
@@ -99,11 +101,16 @@ impl Server {
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
         let path = request.uri().path();
-        let number = path.strip_prefix("/double/").and_then(|n| n.parse::<u32>().ok());
+        let number = path
+            .strip_prefix("/double/")
+            .and_then(|n| n.parse::<u32>().ok());
         let (status, text) = match (path, number) {
             ("/", _) => (StatusCode::OK, Bytes::from_static(b"Hello, world!\n")),
             (_, Some(n)) => (StatusCode::OK, Bytes::from((u64::from(n) * 2).to_string())),
-            _ => (StatusCode::NOT_FOUND, Bytes::from_static(b"There is nothing here.\n")),
+            _ => (
+                StatusCode::NOT_FOUND,
+                Bytes::from_static(b"There is nothing here.\n"),
+            ),
         };
         let mut response = Response::new(Full::new(text));
         *response.status_mut() = status;

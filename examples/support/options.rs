@@ -55,5 +55,8 @@ impl Options {
 }
 
 fn usage() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "usage: [ADDRESS:PORT] [--seconds N]")
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "usage: [ADDRESS:PORT] [--seconds N]",
+    )
 }

@@ -1,6 +1,7 @@
 //! `Builder`: what a runtime can be told before it starts.
 
 use crate::blocking::BlockingPool;
+use crate::current::BUDGET;
 use crate::handle::{Failure, Handle};
 use crate::runtime::Runtime;
 use crate::scheduler::{MAX_SPARES, Scheduler, ThreadConfig};
@@ -42,6 +43,7 @@ pub(crate) struct Config {
     pub(crate) panic_policy: PanicPolicy,
     pub(crate) shutdown: Duration,
     pub(crate) slow_poll: Duration,
+    pub(crate) budget: u32,
 }
 
 /// Builds a [`Runtime`].
@@ -69,6 +71,7 @@ pub struct Builder {
     panic_policy: PanicPolicy,
     shutdown: Duration,
     slow_poll: Duration,
+    budget: u32,
     portable_driver: Option<bool>,
 }
 
@@ -95,6 +98,7 @@ impl Builder {
             panic_policy: PanicPolicy::Report,
             shutdown: SHUTDOWN,
             slow_poll: SLOW_POLL,
+            budget: BUDGET,
             portable_driver: None,
         }
     }
@@ -172,6 +176,13 @@ impl Builder {
         self
     }
 
+    /// How many leaf operations (a read, a join, an elapsed timer) a task completes in one poll before it yields to the others. The default is
+    /// 128; zero counts as one, and `u32::MAX` never yields.
+    pub fn budget(mut self, operations: u32) -> Self {
+        self.budget = operations.max(1);
+        self
+    }
+
     /// Whether to poll for I/O the way that works on every system. The default is the fast way where there is one (Linux). For tests.
     #[doc(hidden)]
     pub fn portable_driver(mut self, portable: bool) -> Self {
@@ -212,6 +223,7 @@ impl Builder {
             panic_policy: self.panic_policy,
             shutdown: self.shutdown,
             slow_poll: self.slow_poll,
+            budget: self.budget,
         };
         let handle = Handle::new(scheduler, pool, config);
         if self.threaded {

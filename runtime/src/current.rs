@@ -20,12 +20,18 @@ struct Pointers {
     worker: Cell<*const Worker>,
     /// Invariant: `None`, or a task that this thread runs (its guard is alive, and the run holds a reference).
     task: Cell<Option<NonNull<Header>>>,
+    /// The budget of a poll on this thread.
+    budget: Cell<u32>,
 }
 
 thread_local! {
     // No destructor: works in the destructors of other thread-locals too.
     static POINTERS: Pointers = const {
-        Pointers { worker: Cell::new(std::ptr::null()), task: Cell::new(None) }
+        Pointers {
+            worker: Cell::new(std::ptr::null()),
+            task: Cell::new(None),
+            budget: Cell::new(BUDGET),
+        }
     };
     static ENTERED: RefCell<Option<Handle>> = const { RefCell::new(None) };
 }
@@ -43,6 +49,9 @@ impl<T: Copy> Drop for Restore<T> {
 pub(crate) fn enter_worker<R>(worker: &Worker, f: impl FnOnce() -> R) -> R {
     // The I/O driver's leaves find their driver, and their timer shard, by a thread-local of its own.
     let _io = worker.handle().scheduler().io().enter(worker.index());
+    let budget = worker.handle().config().budget;
+    let before = POINTERS.with(|pointers| pointers.budget.replace(budget));
+    let _restore = Restore(&POINTERS, |pointers| &pointers.budget, before);
     with_worker_set(worker, f)
 }
 
@@ -63,6 +72,12 @@ pub(crate) fn with_worker<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
     let worker = POINTERS.with(|pointers| pointers.worker.get());
     // SAFETY: by the invariant of `worker`, which cannot end before `f` does: both are on this thread's stack.
     f(unsafe { worker.as_ref() })
+}
+
+/// How many leaf operations a poll on this thread may complete.
+#[inline]
+pub(crate) fn budget() -> u32 {
+    POINTERS.with(|pointers| pointers.budget.get())
 }
 
 /// Makes a task the current one until the guard is dropped.

@@ -2,10 +2,8 @@
 
 use crate::builder::Builder;
 use crate::handle::Handle;
-use crate::shutdown::ShutdownReport;
 use crate::task::{Refusal, Task, TaskError};
 use std::ops::Deref;
-use std::time::Duration;
 
 /// A runtime. Everything that a [`Handle`] can, and the right to shut it down.
 ///
@@ -70,16 +68,6 @@ impl Runtime {
             outcome => outcome,
         }
     }
-
-    /// Asks every task to end, waits for tasks and threads until `deadline` has passed, and says who was late.
-    ///
-    /// From the moment of the call, new tasks are refused. Legal on any thread, any number of times, from several at once: all get the
-    /// same report. Called from a task of this runtime, that task and its worker are left out: they end when the task does.
-    ///
-    /// What is late is left to itself: it ends when its poll, or its blocking closure, returns.
-    pub fn shutdown(&self, deadline: Duration) -> ShutdownReport {
-        self.handle.shut_down(deadline)
-    }
 }
 
 impl Deref for Runtime {
@@ -93,7 +81,7 @@ impl Deref for Runtime {
 impl Drop for Runtime {
     fn drop(&mut self) {
         let deadline = self.handle.config().shutdown;
-        drop(self.handle.shut_down(deadline));
+        drop(self.handle.shutdown(deadline));
     }
 }
 

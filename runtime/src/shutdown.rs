@@ -114,7 +114,13 @@ impl Handle {
         }
     }
 
-    pub(crate) fn shut_down(&self, deadline: Duration) -> ShutdownReport {
+    /// Asks every task to end, waits for tasks and threads until `deadline` has passed, and says who was late.
+    ///
+    /// From the moment of the call, new tasks are refused. Legal on any thread, any number of times, from several at once: all get the
+    /// same report. Called from a task of this runtime, that task and its worker are left out: they end when the task does.
+    ///
+    /// What is late is left to itself: it ends when its poll, or its blocking closure, returns.
+    pub fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let began = Instant::now();
         let until = began + deadline.min(FOR_EVER);
         if self.is_forked() {

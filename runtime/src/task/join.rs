@@ -85,6 +85,11 @@ impl<T> Task<T> {
         self.header().set_name(name);
     }
 
+    /// Where the task was spawned.
+    pub fn spawned_at(&self) -> &'static Location<'static> {
+        self.header().spawned_at
+    }
+
     /// Whether the task has ended: with a value, an error, or by a cancellation. asyncio's `done`.
     #[doc(alias = "done")]
     pub fn is_done(&self) -> bool {

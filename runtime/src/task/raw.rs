@@ -163,7 +163,7 @@ unsafe fn run<F: Future, S: Schedule>(task: NonNull<Header>) {
         }
     };
     let waker = waker::borrowed(&task);
-    leaf::begin_poll(current::BUDGET, interrupted);
+    leaf::begin_poll(current::budget(), interrupted);
     let polled = catch_unwind(AssertUnwindSafe(|| {
         cell.stage.with_mut(|stage| {
             // SAFETY: rule 5, this thread runs the task; the future is pinned in its cell until it is dropped there.
@@ -306,8 +306,9 @@ unsafe fn submit<F: Future, S: Schedule>(task: NonNull<Header>, why: Why) {
     // The route is found first, and owns what it needs: once the entry is in a queue, the task may run, end and be freed elsewhere.
     // SAFETY: rule 6, the caller has just queued the task.
     let route = unsafe { with_scheduler::<F, S, _>(task, S::route) };
-    if let Some(route) = route {
-        route.submit(Runnable(task), why);
+    match route {
+        Some(route) => route.submit(Runnable(task), why),
+        None => unreachable!("a task that is queued has not ended"),
     }
 }
 

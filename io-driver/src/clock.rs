@@ -17,12 +17,11 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Width of a tick, as a shift: 4,096 ns, a power of two so that the conversion is a shift. Far
-/// below the kernel's 50 us of timer slack, so that rounding up to it costs nothing that can be
-/// seen, and coarse enough that the bottom levels of the wheel are of use.
-pub(crate) const TICK_SHIFT: u32 = 12;
-/// Nanoseconds in a tick.
-pub(crate) const TICK_NANOS: u64 = 1 << TICK_SHIFT;
+/// Nanoseconds in a tick: far below the kernel's 50 us of timer slack, so that rounding up to it costs
+/// nothing that can be seen; coarse enough that the bottom levels of the wheel are of use; and a
+/// divisor of every whole number of milliseconds, so that under a paused clock `sleep(1 s)` takes
+/// exactly one second.
+pub(crate) const TICK_NANOS: u64 = 4_000;
 /// The tick of a deadline that never comes.
 pub(crate) const NEVER: u64 = u64::MAX;
 /// Where the virtual clock stops advancing: 292 years after the epoch.
@@ -105,11 +104,13 @@ impl Clock {
         Instant::now()
     }
 
-    /// Stops the clock at what it shows. Does nothing if it is stopped already.
+    /// Stops the clock at what it shows (rounded up to the next 4 us). Does nothing if it is stopped already.
     pub fn pause(&self) {
         {
             let mut face = self.inner.face.lock();
-            let shown = face.nanos();
+            // At the beginning of a tick, so that deadlines are met to the nanosecond.
+            let shown = face.nanos().min(VIRTUAL_END);
+            let shown = shown.next_multiple_of(TICK_NANOS);
             *face = Face::Paused(shown);
             // Release: pairs with the Acquire in `now`, which then takes the lock.
             self.inner.touched.store(true, Ordering::Release);
@@ -199,8 +200,7 @@ impl Clock {
         if since == u64::MAX {
             return NEVER;
         }
-        // Cannot overflow: the shift leaves 12 bits free.
-        (since >> TICK_SHIFT) + u64::from(since & (TICK_NANOS - 1) != 0)
+        since.div_ceil(TICK_NANOS)
     }
 
     /// The instant at which `tick` begins; `None` for [`NEVER`].
@@ -271,7 +271,7 @@ impl fmt::Debug for Clock {
 /// The tick that has begun `nanos` after the epoch.
 #[inline]
 pub(crate) fn tick_of_nanos(nanos: u64) -> u64 {
-    nanos >> TICK_SHIFT
+    nanos / TICK_NANOS
 }
 
 /// When `tick` begins, in nanoseconds since the epoch.
@@ -355,13 +355,13 @@ mod tests {
         if let Some(far) = epoch.checked_add(Duration::from_secs(u64::MAX / 1_000_000_000 + 1)) {
             assert_eq!(clock.tick_of(far), NEVER);
         }
-        for nanos in [0, 1, 4095, 4096, 123_456_789, u64::MAX / 2] {
+        for nanos in [0, 1, 3999, 4000, 123_456_789, u64::MAX / 2] {
             assert!(nanos_of_tick(tick_of_nanos(nanos)) <= nanos);
         }
         assert_eq!(clock.instant_of_tick(NEVER), None);
         assert_eq!(
             clock.instant_of_tick(1),
-            Some(epoch + Duration::from_nanos(4096))
+            Some(epoch + Duration::from_nanos(4000))
         );
     }
 
@@ -372,7 +372,7 @@ mod tests {
         clock.pause();
         assert!(clock.jump_to(1 << 30));
         let there = clock.nanos();
-        assert_eq!(there, 1 << 42);
+        assert_eq!(there, (1 << 30) * TICK_NANOS);
         assert!(clock.jump_to(5));
         assert!(!clock.jump_to(NEVER - 1), "beyond the end");
         clock.set_auto_advance(false);

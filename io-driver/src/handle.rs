@@ -225,10 +225,9 @@ pub(crate) fn current_shard() -> Option<Arc<Shard>> {
     with_current(|current| Arc::clone(&current.shard))
 }
 
-/// Announces the current shard's earliest deadline.
-#[cold]
-pub(crate) fn announce_current() {
-    with_current(|current| current.shard.announce());
+/// Announces the current shard's earliest deadline if it is earlier than what is known.
+pub(crate) fn announce_current(known: u64) {
+    with_current(|current| current.shard.announce(known));
 }
 
 /// `None` if no driver was entered, and while the thread's last destructors run. The closure is

@@ -37,8 +37,9 @@ struct State {
     interrupted: Cell<bool>,
     forced_yield: Cell<bool>,
     in_poll: Cell<bool>,
-    /// A timer shard has an earlier deadline that the driver was not told of yet.
-    announce: Cell<bool>,
+    /// The current shard may have a deadline, earlier than this tick, that the driver was not told
+    /// of yet. Zero, before which there is none: nothing is left to be announced.
+    announce: Cell<u64>,
 }
 
 thread_local! {
@@ -48,7 +49,7 @@ thread_local! {
             interrupted: Cell::new(false),
             forced_yield: Cell::new(false),
             in_poll: Cell::new(false),
-            announce: Cell::new(false),
+            announce: Cell::new(0),
         }
     };
 }
@@ -81,7 +82,7 @@ pub fn end_poll() -> PollEnd {
         s.in_poll.set(false);
         s.budget.set(UNLIMITED);
         s.interrupted.set(false);
-        if s.announce.get() {
+        if s.announce.get() != 0 {
             flush_announcement();
         }
         PollEnd {
@@ -259,7 +260,7 @@ pub fn set_aside() -> Aside {
             in_poll: s.in_poll.replace(false),
             _thread: PhantomData,
         };
-        if s.announce.get() {
+        if s.announce.get() != 0 {
             flush_announcement();
         }
         aside
@@ -289,12 +290,14 @@ impl Drop for Aside {
 }
 
 /// Leaves an announcement to [`end_poll`] if a poll is in progress; else returns false and the
-/// caller announces now. The shard concerned must be the thread's current one.
+/// caller announces now. The shard concerned must be the thread's current one; `known` is its
+/// earliest deadline as announced before.
 #[inline]
-pub(crate) fn defer_announcement() -> bool {
+pub(crate) fn defer_announcement(known: u64) -> bool {
     STATE.with(|s| {
         if s.in_poll.get() {
-            s.announce.set(true);
+            // The driver may have fired what was known, and then knows of later ones only.
+            s.announce.set(s.announce.get().max(known));
         }
         s.in_poll.get()
     })
@@ -303,8 +306,9 @@ pub(crate) fn defer_announcement() -> bool {
 /// Announces what was deferred, on the shard that is still the current one.
 #[inline]
 pub(crate) fn flush_announcement() {
-    if STATE.with(|s| s.announce.replace(false)) {
-        handle::announce_current();
+    let known = STATE.with(|s| s.announce.replace(0));
+    if known != 0 {
+        handle::announce_current(known);
     }
 }
 

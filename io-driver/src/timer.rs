@@ -22,7 +22,9 @@
 //!
 //! Within a poll bracket R2 and R3 wait until its end (see [`leaf`](crate::leaf)): a timer that is
 //! made and dropped within one poll, as every timeout round a ready operation is, costs no
-//! system call. Any turn in between sees R1 anyway.
+//! system call. Any turn in between sees R1 anyway. What is announced then is the shard's earliest
+//! deadline, if it is earlier than the one it had before the poll lowered it: that one has been
+//! announced, or is about to be by the thread that registered it.
 //!
 //! Wakers are cloned, woken and dropped outside the lock.
 
@@ -155,7 +157,7 @@ impl Shard {
         waker: Waker,
         current: bool,
     ) -> Result<Key, Unregistered> {
-        let key = {
+        let (key, known) = {
             let mut timers = self.timers.lock();
             if timers.closed {
                 return Err(Unregistered::Closed(waker));
@@ -165,14 +167,15 @@ impl Shard {
                 .insert(deadline, waker)
                 .map_err(Unregistered::Full)?;
             // Relaxed: only changed under the lock.
-            if deadline >= self.next.load(Ordering::Relaxed) {
+            let known = self.next.load(Ordering::Relaxed);
+            if deadline >= known {
                 return Ok(key);
             }
             // R1. Relaxed: ordered by the fence in `announce`.
             self.next.store(deadline, Ordering::Relaxed);
-            key
+            (key, known)
         };
-        if !(current && leaf::defer_announcement()) {
+        if !(current && leaf::defer_announcement(known)) {
             self.alarm.announce(deadline);
         }
         Ok(key)
@@ -250,9 +253,14 @@ impl Shard {
         self.next.load(Ordering::Relaxed)
     }
 
-    /// Announces whatever is the earliest deadline now.
-    pub(crate) fn announce(&self) {
-        self.alarm.announce(self.next());
+    /// Announces the earliest deadline, unless it is one that was `known` before: then whatever
+    /// came since is gone again.
+    #[inline]
+    pub(crate) fn announce(&self, known: u64) {
+        let next = self.next();
+        if next < known {
+            self.alarm.announce(next);
+        }
     }
 
     /// Hands the wakers of timers due at `now` to `fire`, after at most `limit` steps. True means

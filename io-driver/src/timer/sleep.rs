@@ -26,7 +26,7 @@ const ADRIFT_PAUSE: Duration = Duration::from_millis(1);
 ///
 /// Always suspends at least once: `sleep(Duration::ZERO)` lets other tasks run and goes on.
 /// `Duration::MAX`, like anything beyond what an [`Instant`] can hold, never ends. Timers have a
-/// resolution of 4,096 ns, rounded up: a sleep is never early.
+/// resolution of 4,000 ns, rounded up: a sleep is never early.
 ///
 /// # Cancel safety
 ///

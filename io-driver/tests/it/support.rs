@@ -149,3 +149,16 @@ pub(crate) async fn both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Out
 pub(crate) fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     std::pin::Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
 }
+
+/// Turns a driver that has nothing to do until `wait` is over. A turn may return early (a signal
+/// came), but must not do so again and again.
+pub(crate) fn turn_idly(driver: &mut Driver, wait: Duration, idle: bool) {
+    let mut batch = WakeBatch::new();
+    let (start, mut turns) = (Instant::now(), 0);
+    while let Some(left) = wait.checked_sub(start.elapsed()) {
+        let turned = driver.turn(Some(left), idle, &mut batch).unwrap();
+        assert_eq!((turned.events, turned.timers), (0, 0));
+        turns += 1;
+        assert!(turns < 50, "spins");
+    }
+}

@@ -189,7 +189,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn agrees_with_an_ordered_map(ops in prop::collection::vec(op(), 1..200)) {
@@ -222,7 +222,7 @@ fn a_planted_cascade_bug_is_found_by_random_operations() {
 
 #[test]
 fn ten_years_of_sparse_timers_fire_on_the_tick() {
-    // 4,096 ns a tick; one timer every seven hours and something.
+    // 4,000 ns a tick; one timer every seven hours and something.
     let year = 365 * 86_400 * 1_000_000_000_u64 / 4_096;
     let step = 7 * 3_600 * 1_000_000_000 / 4_096 + 12_345;
     let mut wheel = Wheel::new();
@@ -303,7 +303,7 @@ fn an_entry_is_small() {
 fn a_slot_of_many_is_worked_off_in_portions() {
     let mut wheel = Wheel::new();
     for n in 0..10_000_u64 {
-        wheel.insert(1 << 20 | n % 100, n).unwrap();
+        wheel.insert((1 << 20) + n % 100, n).unwrap();
     }
     let (mut calls, mut fired) = (0, 0);
     while wheel.expire(1 << 21, 256, &mut |_| fired += 1) {

@@ -8,8 +8,8 @@
 
 use heist::{Builder, Handle, TaskError, sleep, spawn, spawn_blocking};
 use std::error::Error;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{panic, thread};
 
 const NAP: Duration = Duration::from_millis(100);
 
@@ -59,8 +59,11 @@ fn nap(n: u64) -> u64 {
 
 /// What goes wrong in the closure is its task's error.
 async fn a_panic_is_an_error() {
-    let file = spawn_blocking(|| std::fs::read_to_string("/nowhere/at/all").expect("it is there"));
-    let error = file.await.expect_err("it is not there");
+    // In place of the default hook, which would print more.
+    panic::set_hook(Box::new(|panic| println!("the panic hook: {panic}")));
+    let number = spawn_blocking(|| -> u32 { "forty-two".parse().expect("a number") });
+    let error = number.await.expect_err("it panicked");
+    drop(panic::take_hook());
     assert!(error.is_panic());
     println!("a closure's panic: {error}");
 }

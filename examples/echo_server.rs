@@ -48,11 +48,13 @@ async fn main() -> io::Result<()> {
     if let Ok(accept_error) = ended {
         accept_error?;
     }
+    let left = heist::all_tasks();
+    let left = left.iter().filter(|task| task.name().starts_with("echo "));
     println!(
-        "echoed {} bytes on {} connections; {} tasks are left to the shutdown",
+        "echoed {} bytes on {} connections, {} of them still open",
         served.bytes.load(Ordering::Relaxed),
         served.connections.load(Ordering::Relaxed),
-        heist::all_tasks().len(),
+        left.count(),
     );
     Ok(())
 }

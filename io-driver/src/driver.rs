@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::batch::WakeBatch;
 use crate::clock::{self, Clock, NEVER, Watcher};
+use crate::fork;
 use crate::handle::{Handle, Shared};
 use crate::offload::{self, Offload};
 use crate::source::Sources;
@@ -103,6 +104,7 @@ impl Driver {
             portable,
             offload,
         } = config;
+        fork::watch();
         let (selector, events) = Selector::new(portable)?;
         let alarm = Arc::new(Alarm::new(selector));
         let shards = (0..shards.max(1))
@@ -114,6 +116,7 @@ impl Driver {
             shards,
             sources: Sources::default(),
             closed: AtomicBool::new(false),
+            generation: fork::generation(),
             offload,
         });
         let watcher: Weak<dyn Watcher> = Arc::downgrade(&shared) as Weak<dyn Watcher>;

@@ -22,7 +22,10 @@ static FALLBACK: Mutex<Option<Handle>> = Mutex::new(None);
 /// next caller.
 pub(crate) fn handle() -> io::Result<Handle> {
     let mut fallback = FALLBACK.lock();
-    if let Some(handle) = &*fallback {
+    // That of a parent process has no thread here.
+    if let Some(handle) = &*fallback
+        && !handle.is_forked()
+    {
         return Ok(handle.clone());
     }
     let handle = start()?;

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use crate::clock::{Clock, NEVER, Watcher};
 use crate::fallback;
+use crate::fork;
 use crate::leaf;
 use crate::offload::{Job, Offload, Refused};
 use crate::source::Sources;
@@ -24,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) shards: Box<[Arc<Shard>]>,
     pub(crate) sources: Sources,
     pub(crate) closed: AtomicBool,
+    /// The process that opened the poller.
+    pub(crate) generation: u64,
     pub(crate) offload: Offload,
 }
 
@@ -166,6 +169,11 @@ impl Handle {
     /// No thread took it on; the job was dropped.
     pub fn offload(&self, job: Job) -> Result<(), Refused> {
         (self.shared.offload)(job)
+    }
+
+    /// Whether this process is a child, forked after the driver was made.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.shared.generation != fork::generation()
     }
 
     pub(crate) fn selector(&self) -> &Selector {

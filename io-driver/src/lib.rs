@@ -38,6 +38,8 @@ mod batch;
 mod clock;
 mod driver;
 mod fallback;
+#[doc(hidden)]
+pub mod fork;
 mod handle;
 pub mod leaf;
 pub mod net;

@@ -179,9 +179,12 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         self.handle.sources().remove(self.token);
-        // Fails if somebody closed the descriptor behind our back: then the kernel has dropped
-        // it by itself.
-        if let Err(error) = self.handle.selector().delete(&self.source.fd) {
+        // In a forked child the poller is the parent's still: what is taken off here, the parent would
+        // never hear of again. Fails if somebody closed the descriptor behind our back: then the
+        // kernel has dropped it by itself.
+        if !self.handle.is_forked()
+            && let Err(error) = self.handle.selector().delete(&self.source.fd)
+        {
             tracing::debug!(%error, "a source could not be deregistered");
         }
         let mut batch = WakeBatch::new();

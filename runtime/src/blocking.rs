@@ -139,7 +139,9 @@ impl BlockingPool {
         while let Ok(job) = self.0.jobs.try_recv() {
             self.0.counts.lock().queued -= 1;
             if let Job::Task(task, _) = job {
-                task.abandon(TaskError::cancelled(Some("the runtime was shut down".into())));
+                task.abandon(TaskError::cancelled(Some(
+                    "the runtime was shut down".into(),
+                )));
             }
         }
     }
@@ -161,7 +163,9 @@ pub(crate) struct Offload(Arc<Pool>);
 
 impl Offload {
     pub(crate) fn run(&self, job: Box<dyn FnOnce() + Send>) -> Result<(), NoThread> {
-        self.0.submit(Job::Offloaded(job)).map_err(|(_, error)| error)
+        self.0
+            .submit(Job::Offloaded(job))
+            .map_err(|(_, error)| error)
     }
 }
 

@@ -210,7 +210,9 @@ impl Builder {
         let mut driver = DriverConfig {
             shards: workers + MAX_SPARES.min(workers),
             clock,
-            offload: Arc::new(move |job| offload.run(job).map_err(|error| Refused::new(error.into()))),
+            offload: Arc::new(move |job| {
+                offload.run(job).map_err(|error| Refused::new(error.into()))
+            }),
             ..DriverConfig::default()
         };
         if let Some(portable) = self.portable_driver {

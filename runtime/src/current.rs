@@ -18,6 +18,10 @@ pub(crate) const BUDGET: u32 = 128;
 struct Pointers {
     /// Invariant: null, or a worker in whose loop this thread is (`enter_worker` has not returned).
     worker: Cell<*const Worker>,
+    /// What `worker` was before a task entered another runtime. Invariant: as that of `worker`.
+    hidden: Cell<*const Worker>,
+    /// Every worker in whose loop this thread is. Invariant: null, or a node whose `enter_worker` has not returned.
+    seats: Cell<*const Seat>,
     /// Invariant: `None`, or a task that this thread runs (its guard is alive, and the run holds a reference).
     task: Cell<Option<NonNull<Header>>>,
     /// The budget of a poll on this thread.
@@ -29,15 +33,28 @@ thread_local! {
     static POINTERS: Pointers = const {
         Pointers {
             worker: Cell::new(std::ptr::null()),
+            hidden: Cell::new(std::ptr::null()),
+            seats: Cell::new(std::ptr::null()),
             task: Cell::new(None),
             budget: Cell::new(BUDGET),
         }
     };
-    static ENTERED: RefCell<Option<Handle>> = const { RefCell::new(None) };
+    /// The runtimes entered, the one entered last on top. Invariant: the top one was not left.
+    static ENTERED: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A node of the list of a thread's workers, on the stack of `enter_worker`.
+struct Seat {
+    worker: *const Worker,
+    under: *const Seat,
 }
 
 /// Puts a value back when dropped.
-struct Restore<T: Copy + 'static>(&'static std::thread::LocalKey<Pointers>, fn(&Pointers) -> &Cell<T>, T);
+struct Restore<T: Copy + 'static>(
+    &'static std::thread::LocalKey<Pointers>,
+    fn(&Pointers) -> &Cell<T>,
+    T,
+);
 
 impl<T: Copy> Drop for Restore<T> {
     fn drop(&mut self) {
@@ -52,6 +69,10 @@ pub(crate) fn enter_worker<R>(worker: &Worker, f: impl FnOnce() -> R) -> R {
     let budget = worker.handle().config().budget;
     let before = POINTERS.with(|pointers| pointers.budget.replace(budget));
     let _restore = Restore(&POINTERS, |pointers| &pointers.budget, before);
+    let under = POINTERS.with(|pointers| pointers.seats.get());
+    let seat = Seat { worker, under };
+    POINTERS.with(|pointers| pointers.seats.set(&raw const seat));
+    let _left = Restore(&POINTERS, |pointers| &pointers.seats, under);
     with_worker_set(worker, f)
 }
 
@@ -63,7 +84,24 @@ pub(crate) fn without_worker<R>(f: impl FnOnce() -> R) -> R {
 fn with_worker_set<R>(worker: *const Worker, f: impl FnOnce() -> R) -> R {
     let before = POINTERS.with(|pointers| pointers.worker.replace(worker));
     let _restore = Restore(&POINTERS, |pointers| &pointers.worker, before);
+    let hidden = POINTERS.with(|pointers| pointers.hidden.replace(std::ptr::null()));
+    let _hidden = Restore(&POINTERS, |pointers| &pointers.hidden, hidden);
     f()
+}
+
+/// Asks the workers in whose loops this thread is, the innermost first, until one gives an answer. Those count that this thread has left
+/// for the moment, for a `block_on` or another runtime.
+pub(crate) fn ask_workers<R>(mut ask: impl FnMut(&Worker) -> Option<R>) -> Option<R> {
+    let mut next = POINTERS.with(|pointers| pointers.seats.get());
+    // SAFETY: by the invariant of `seats`: the nodes are further up this thread's stack.
+    while let Some(seat) = unsafe { next.as_ref() } {
+        // SAFETY: as above, `enter_worker` borrows the worker.
+        if let Some(answer) = unsafe { seat.worker.as_ref() }.and_then(&mut ask) {
+            return Some(answer);
+        }
+        next = seat.under;
+    }
+    None
 }
 
 /// This thread's worker, if it is one.
@@ -115,7 +153,9 @@ pub fn current_worker() -> Option<usize> {
 
 /// Every unfinished task of this thread's runtime; empty where there is none. asyncio's `all_tasks`.
 pub fn all_tasks() -> Vec<TaskRef> {
-    handle().map(|handle| handle.all_tasks()).unwrap_or_default()
+    handle()
+        .map(|handle| handle.all_tasks())
+        .unwrap_or_default()
 }
 
 /// This thread's runtime: the one whose worker it is, or that it has entered.
@@ -123,15 +163,30 @@ pub(crate) fn handle() -> Option<Handle> {
     let of_worker = with_worker(|worker| worker.map(|worker| worker.handle().clone()));
     of_worker.or_else(|| {
         // Fails only while the thread-local is being destroyed: then there is no runtime here any more.
-        ENTERED.try_with(|entered| entered.borrow().clone()).ok().flatten()
+        ENTERED
+            .try_with(|entered| entered.borrow().last().map(|entry| entry.handle.clone()))
+            .ok()
+            .flatten()
     })
 }
 
-/// This thread is inside the runtime until the guard is dropped; see [`Handle::enter`].
+/// A runtime that this thread has entered.
+struct Entry {
+    /// Invariant: unique among the thread's entries.
+    id: u64,
+    handle: Handle,
+    _io: heist_io_driver::EnterGuard,
+    /// Whether the thread was another runtime's worker, which is hidden meanwhile.
+    hides_worker: bool,
+    /// Its guard was dropped before one that was made later: it goes with that.
+    left: bool,
+}
+
+/// This thread is inside the runtime until the guard is dropped; see [`Handle::enter`]. Guards may be dropped in any order.
 #[must_use = "the thread leaves the runtime when the guard is dropped"]
 pub struct EnterGuard {
-    before: Option<Handle>,
-    _io: heist_io_driver::EnterGuard,
+    /// `None` while the thread's last destructors run.
+    id: Option<u64>,
     /// Belongs to its thread.
     _not_send: PhantomData<*const ()>,
 }
@@ -145,23 +200,63 @@ fn shard_of_thread() -> usize {
 }
 
 pub(crate) fn enter(handle: &Handle) -> EnterGuard {
-    let before = ENTERED
-        .try_with(|entered| entered.borrow_mut().replace(handle.clone()))
-        .ok()
-        .flatten();
+    let enter = |entered: &RefCell<Vec<Entry>>| {
+        let mut entered = entered.borrow_mut();
+        let id = entered.last().map_or(0, |top| top.id + 1);
+        entered.push(Entry {
+            id,
+            handle: handle.clone(),
+            _io: handle.scheduler().io().enter(shard_of_thread()),
+            hides_worker: hide_worker_of_another(handle),
+            left: false,
+        });
+        id
+    };
     EnterGuard {
-        before,
-        _io: handle.scheduler().io().enter(shard_of_thread()),
+        id: ENTERED.try_with(enter).ok(),
         _not_send: PhantomData,
     }
 }
 
+/// In a task of another runtime, that one's worker steps back: what is spawned goes to the runtime entered.
+fn hide_worker_of_another(handle: &Handle) -> bool {
+    let hides = with_worker(|worker| worker.is_some_and(|worker| !worker.handle().is_same(handle)));
+    if hides {
+        POINTERS.with(|pointers| {
+            let worker = pointers.worker.replace(std::ptr::null());
+            pointers.hidden.set(worker);
+        });
+    }
+    hides
+}
+
+fn show_worker() {
+    POINTERS.with(|pointers| {
+        let hidden = pointers.hidden.replace(std::ptr::null());
+        if !hidden.is_null() {
+            pointers.worker.set(hidden);
+        }
+    });
+}
+
 impl Drop for EnterGuard {
     fn drop(&mut self) {
-        let before = self.before.take();
+        let Some(id) = self.id else { return };
+        let leave = |entered: &RefCell<Vec<Entry>>| {
+            let mut entered = entered.borrow_mut();
+            if let Some(entry) = entered.iter_mut().rfind(|entry| entry.id == id) {
+                entry.left = true;
+            }
+        };
+        let pop = |entered: &RefCell<Vec<Entry>>| entered.borrow_mut().pop_if(|top| top.left);
+        let _ = ENTERED.try_with(leave);
         // The handle left may be the runtime's last: it is dropped outside of the borrow.
-        let left = ENTERED.try_with(|entered| std::mem::replace(&mut *entered.borrow_mut(), before));
-        drop(left);
+        while let Ok(Some(entry)) = ENTERED.try_with(pop) {
+            if entry.hides_worker {
+                show_worker();
+            }
+            drop(entry);
+        }
     }
 }
 

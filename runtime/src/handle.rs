@@ -3,19 +3,18 @@
 use crate::blocking::{BlockingPool, BlockingScheduler, Closure};
 use crate::builder::{Config, PanicPolicy};
 use crate::current::{self, EnterGuard};
-use crate::fork;
 use crate::metrics::Metrics;
 use crate::scheduler::{Scheduler, Worker};
 use crate::shutdown::Shutdown;
 use crate::task::{
     Header, PollRoot, Refusal, Registry, Root, Route, Runnable, Schedule, Task, TaskError, TaskRef,
-    Why, new_task, run_root,
+    Why, drop_payload, new_task, run_root,
 };
 use crate::trace;
-use heist_io_driver::{Clock, leaf};
+use heist_io_driver::{Clock, fork, leaf};
 use parking_lot::Mutex;
 use std::fmt;
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -60,7 +59,6 @@ pub(crate) struct Core {
 
 impl Handle {
     pub(crate) fn new(scheduler: Scheduler, pool: BlockingPool, config: Config) -> Self {
-        fork::watch();
         let core = Core {
             // The workers' shards, and one for everybody else.
             registry: Registry::new(scheduler.workers() + 1),
@@ -237,6 +235,7 @@ impl Handle {
             return Err(TaskError::refused(Refusal::Forked));
         }
         self.begin_blocking()?;
+        let _blocking = Blocking(self);
         let _entered = self.enter();
         let _aside = leaf::set_aside();
         current::without_worker(|| {
@@ -252,15 +251,21 @@ impl Handle {
 
     /// This thread is about to block. If it is a worker, of whichever runtime, a spare takes its place; the error says that it cannot.
     pub(crate) fn begin_blocking(&self) -> Result<(), TaskError> {
-        current::with_worker(|worker| match worker {
-            None => Ok(()),
-            Some(worker) => match worker.begin_blocking() {
-                Ok(()) => Ok(()),
-                // Another runtime's only worker may block on this one: this one goes on.
-                Err(_) if !worker.handle().is_same(self) => Ok(()),
-                Err(_) => Err(TaskError::refused(Refusal::WouldDeadlock)),
-            },
-        })
+        let refused = current::ask_workers(|worker| match worker.begin_blocking() {
+            Ok(()) => None,
+            // Another runtime's only worker may block on this one: this one goes on.
+            Err(_) if !worker.handle().is_same(self) => None,
+            Err(_) => Some(TaskError::refused(Refusal::WouldDeadlock)),
+        });
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// What this thread blocked for is over: it goes on in the poll that it was in.
+    pub(crate) fn end_blocking(&self) {
+        current::ask_workers(|worker| {
+            worker.end_blocking();
+            None::<()>
+        });
     }
 
     fn drive_threaded(&self, root: &PollRoot<'_>) {
@@ -318,7 +323,9 @@ impl Handle {
     }
 
     pub(crate) fn task_by_id(&self, id: u64) -> Option<TaskRef> {
-        self.all_tasks().into_iter().find(|task| task.id().get() == id)
+        self.all_tasks()
+            .into_iter()
+            .find(|task| task.id().get() == id)
     }
 
     /// What worker `index` runs at this moment, asked from any thread; `None` if it runs nothing or there is no such worker.
@@ -350,6 +357,15 @@ impl Handle {
     }
 }
 
+/// Ends what [`Handle::begin_blocking`] began.
+pub(crate) struct Blocking<'a>(pub(crate) &'a Handle);
+
+impl Drop for Blocking<'_> {
+    fn drop(&mut self) {
+        self.0.end_blocking();
+    }
+}
+
 impl Schedule for Handle {
     type Route = HandleRoute;
 
@@ -373,7 +389,17 @@ impl Schedule for Handle {
     #[cold]
     fn unhandled(&self, task: TaskRef, error: TaskError) {
         match &self.config().exception_handler {
-            Some(handler) => handler(&Failure { task, error }),
+            Some(handler) => {
+                // A panic in it is contained, and the policy holds all the same.
+                let failure = Failure { task, error };
+                let told = AssertUnwindSafe(|| handler(&failure));
+                if let Err(payload) = catch_unwind(told) {
+                    drop_payload(payload);
+                }
+                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(failure))) {
+                    drop_payload(payload);
+                }
+            }
             None => trace::unhandled(&task, &error),
         }
         match self.config().panic_policy {
@@ -419,7 +445,13 @@ pub struct Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, spawned at {}: {}", self.task.name(), self.task.spawned_at(), self.error)
+        write!(
+            f,
+            "{}, spawned at {}: {}",
+            self.task.name(),
+            self.task.spawned_at(),
+            self.error
+        )
     }
 }
 

@@ -8,14 +8,13 @@
 //!   current                               the thread-local: which runtime, worker and task
 //!   metrics, trace                        what it says of itself
 //!   entry                                 what #[heist::main] and #[heist::test] expand to
-//!   fork, sync_switch                     edges: the process, the primitives
+//!   sync_switch                           the edge: primitives
 //! ```
 
 mod blocking;
 mod builder;
 mod current;
 mod entry;
-mod fork;
 mod handle;
 mod metrics;
 mod runtime;

@@ -41,7 +41,9 @@ use idle::Idle;
 use parking_lot::{Condvar, Mutex};
 use std::io;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
+use std::sync::atomic::{
+    AtomicBool, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Release,
+};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -92,7 +94,12 @@ impl ThreadConfig {
 }
 
 impl Scheduler {
-    pub(crate) fn new(driver: Driver, workers: usize, threaded: bool, thread: ThreadConfig) -> Self {
+    pub(crate) fn new(
+        driver: Driver,
+        workers: usize,
+        threaded: bool,
+        thread: ThreadConfig,
+    ) -> Self {
         let spares = if threaded { MAX_SPARES } else { 0 };
         let io = driver.handle().clone();
         let scheduler = Self {
@@ -114,7 +121,9 @@ impl Scheduler {
             thread,
         };
         for _ in 0..workers {
-            let slot = scheduler.vacant_slot().and_then(|index| scheduler.slots[index].get());
+            let slot = scheduler
+                .vacant_slot()
+                .and_then(|index| scheduler.slots[index].get());
             if let Some(slot) = slot {
                 slot.give_permit();
             }
@@ -214,7 +223,9 @@ impl Scheduler {
 
     /// Whether nothing of this runtime can run before time passes or the kernel says something.
     fn is_quiet(&self) -> bool {
-        self.idle.awake() == 0 && self.roots.load(Acquire) == 0
+        self.idle.awake() == 0
+            && self.roots.load(Acquire) == 0
+            && !self.slots().any(|(_, slot)| slot.is_stray())
     }
 
     /// A thread has stopped running: if that was the last and the clock is paused, the one that waits in the driver may move it on.
@@ -247,7 +258,10 @@ impl Scheduler {
         });
         match started {
             Ok(thread) => {
-                self.threads.lock().push(thread);
+                let mut threads = self.threads.lock();
+                // Spares that have ended: nobody needs to wait for them.
+                threads.retain(|thread| !thread.is_finished());
+                threads.push(thread);
                 Ok(())
             }
             Err(error) => {
@@ -264,35 +278,52 @@ impl Scheduler {
         }
         let spare = self.spares.lock().pop();
         let index = match spare {
-            Some(index) => index,
-            None => {
-                let index = self.vacant_slot().ok_or_else(|| {
-                    io::Error::other(format!("all {MAX_SPARES} spare workers are in use"))
-                })?;
-                if let Err(error) = self.start_thread(handle, index) {
-                    if let Some(slot) = self.slot(index) {
-                        slot.unreserve();
-                    }
-                    return Err(error);
+            Some(index) => {
+                if let Some(slot) = self.slot(index) {
+                    slot.give_permit();
                 }
+                self.unpark(index);
                 index
             }
+            None => self.start_spare(handle)?,
         };
-        if let Some(slot) = self.slot(index) {
-            slot.give_permit();
-        }
-        self.unpark(index);
         trace::worker_replaced(index);
         Ok(())
     }
 
+    /// Starts a thread that has a permit from its first moment: without one it would wait among the spares, and be given a second.
+    fn start_spare(&self, handle: &Handle) -> io::Result<usize> {
+        let index = self.vacant_slot().ok_or_else(|| {
+            io::Error::other(format!("all {MAX_SPARES} spare workers are in use"))
+        })?;
+        if let Some(slot) = self.slot(index) {
+            slot.give_permit();
+        }
+        let started = self.start_thread(handle, index);
+        if let (Err(_), Some(slot)) = (&started, self.slot(index)) {
+            slot.take_permit();
+            slot.unreserve();
+        }
+        started.map(|()| index)
+    }
+
     /// Takes the permit of a worker that was found blocked in its poll, and gives it to a spare.
-    fn replace_blocked(&self, handle: &Handle, slot: &Slot) {
+    fn replace_blocked(&self, handle: &Handle, index: usize, slot: &Slot) {
+        // Before the permit goes: a worker that finds it gone at the end of its poll takes this back.
+        slot.set_stray(true);
         if !slot.take_permit() {
+            slot.set_stray(false);
             return;
         }
         if let Err(error) = self.replace(handle) {
-            slot.give_permit();
+            {
+                // Its poll may have ended meanwhile, and the worker wait among the spares.
+                let mut spares = self.spares.lock();
+                spares.retain(|spare| *spare != index);
+                slot.set_stray(false);
+                slot.give_permit();
+            }
+            self.unpark(index);
             trace::not_replaced(&error);
         }
     }
@@ -344,7 +375,9 @@ impl Scheduler {
     /// After the last worker: ends the tasks that are queued still, and closes the driver. Once is enough, twice does no harm.
     pub(crate) fn clear(&self) {
         while let Some(task) = current::without_worker(|| self.take_left()) {
-            task.abandon(TaskError::cancelled(Some("the runtime was shut down".into())));
+            task.abandon(TaskError::cancelled(Some(
+                "the runtime was shut down".into(),
+            )));
         }
         let mut batch = heist_io_driver::WakeBatch::new();
         self.driver.lock().shutdown(&mut batch);

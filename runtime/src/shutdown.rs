@@ -17,6 +17,7 @@ use crate::handle::Handle;
 use crate::scheduler::Worker;
 use crate::task::{Header, TaskRef};
 use crate::trace;
+use heist_io_driver::leaf;
 use parking_lot::{Condvar, Mutex};
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -96,7 +97,11 @@ impl fmt::Display for ShutdownReport {
             write!(f, "\n  task {name}, spawned at {at}, is still {phase}")?;
         }
         if self.late_blocking_threads > 0 {
-            write!(f, "\n  {} blocking threads are still busy", self.late_blocking_threads)?;
+            write!(
+                f,
+                "\n  {} blocking threads are still busy",
+                self.late_blocking_threads
+            )?;
         }
         if !self.workers_ended {
             f.write_str("\n  a worker thread is still in a poll")?;
@@ -181,6 +186,8 @@ impl Handle {
             self.registry().wait_drained(own.tasks(), until);
         } else if replaced {
             self.drain_seat(own.tasks(), until);
+        } else {
+            self.drain_own_seat(own.tasks(), until);
         }
         self.pool().wait_ended(own.blocking, until);
         self.scheduler().stop();
@@ -205,6 +212,26 @@ impl Handle {
             let now = Instant::now();
             let look_again = until.min(now + Duration::from_millis(1));
             if self.registry().wait_drained(left, look_again) || now >= until {
+                return;
+            }
+        }
+    }
+
+    /// Called from inside a current-thread runtime: this thread is the only one that runs what was cancelled.
+    fn drain_own_seat(&self, left: usize, until: Instant) {
+        let _aside = leaf::set_aside();
+        loop {
+            current::ask_workers(|worker| {
+                let is_own = worker.handle().is_same(self);
+                is_own.then(|| current::enter_worker(worker, || worker.run_ready()))
+            });
+            let now = Instant::now();
+            let look_again = until.min(now + Duration::from_millis(1));
+            if self.registry().wait_drained(left, look_again) || now >= until {
+                return;
+            }
+            // Called by a task, this stands in the way of the `block_on` further up the stack, which cannot end before.
+            if self.registry().len() <= left + 1 && !self.pool().is_busy() {
                 return;
             }
         }
@@ -242,9 +269,8 @@ impl Own {
     fn of(handle: &Handle) -> Self {
         let task = current::current_task()
             .filter(|task| handle.all_tasks().iter().any(|other| other == task));
-        let worker = current::with_worker(|worker| {
-            worker.is_some_and(|worker| worker.handle().is_same(handle))
-        });
+        let worker = current::ask_workers(|worker| worker.handle().is_same(handle).then_some(()));
+        let worker = worker.is_some();
         // A task of this runtime runs on a worker, in a `block_on`, or on a blocking thread.
         let blocking = usize::from(task.is_some() && !worker && handle.pool().is_own_thread());
         Self {

@@ -2,7 +2,9 @@
 
 use crate::blocking::Closure;
 use crate::current;
-use crate::task::{Header, Refusal, Route, Runnable, Schedule, Task, TaskError, TaskRef, Why, new_task};
+use crate::task::{
+    Header, Refusal, Route, Runnable, Schedule, Task, TaskError, TaskRef, Why, new_task,
+};
 use crate::trace;
 use std::panic::Location;
 use std::pin::Pin;
@@ -23,7 +25,9 @@ where
     let mut future = Some(future);
     let spawned = current::with_worker(|worker| {
         let worker = worker?;
-        future.take().map(|future| worker.handle().spawn_at(at, name, future))
+        future
+            .take()
+            .map(|future| worker.handle().spawn_at(at, name, future))
     });
     match (spawned, future) {
         (Some(task), _) => task,

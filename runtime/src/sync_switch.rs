@@ -8,7 +8,7 @@
 #[cfg(not(loom))]
 mod imp {
     pub(crate) use parking_lot::{Condvar, Mutex};
-    pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, fence};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, fence};
 
     /// `std::cell::UnsafeCell` with loom's closure interface, so that loom can see each access.
     #[derive(Debug)]
@@ -60,8 +60,45 @@ mod imp {
 
 #[cfg(loom)]
 mod imp {
-    pub(crate) use loom::cell::UnsafeCell;
-    pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, fence};
+    pub(crate) use super::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize};
+    pub(crate) use loom::sync::atomic::fence;
+
+    /// loom's cell, whose end is an access like any other: loom sees a cell freed that another thread may still be using, and one
+    /// that is never freed.
+    #[derive(Debug)]
+    pub(crate) struct UnsafeCell<T>(
+        loom::cell::UnsafeCell<T>,
+        #[expect(dead_code, reason = "for its end alone")] loom::alloc::Track<()>,
+    );
+
+    impl<T> UnsafeCell<T> {
+        #[track_caller]
+        pub(crate) fn new(value: T) -> Self {
+            Self(
+                loom::cell::UnsafeCell::new(value),
+                loom::alloc::Track::new(()),
+            )
+        }
+
+        #[track_caller]
+        pub(crate) fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+            self.0.with(f)
+        }
+
+        #[track_caller]
+        pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+            self.0.with_mut(f)
+        }
+    }
+
+    impl<T> Drop for UnsafeCell<T> {
+        fn drop(&mut self) {
+            // A model that has failed already is being torn down, and loom with it.
+            if !std::thread::panicking() {
+                self.0.with_mut(|_| ());
+            }
+        }
+    }
 
     /// loom's mutex and condvar with parking_lot's unpoisoned interface.
     #[derive(Debug)]
@@ -111,20 +148,60 @@ mod imp {
 
     /// Whether the model of this process was asked to plant `bug` (see [`super::Bug`]).
     pub(crate) fn planted(bug: super::Bug) -> bool {
-        std::env::var("HEIST_PLANT").is_ok_and(|name| name == format!("{bug:?}"))
+        static PLANTED: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+        let name = PLANTED.get_or_init(|| std::env::var("HEIST_PLANT").unwrap_or_default());
+        !name.is_empty() && *name == format!("{bug:?}")
     }
 }
 
 pub(crate) use imp::*;
 
-/// The bugs that models plant, each named for what it leaves out. A model whose twin with the bug passes proves nothing, so
-/// every model is run again, in a child process, with its bug planted, and has to fail.
+#[cfg(loom)]
+mod atomic;
+
+/// The bugs that models plant, each named for what it does wrong. A model that passes with its bug proves nothing, so every model is run
+/// again, in a child process, with each of its bugs planted, and has to fail (`check::planted_bugs_fail`).
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Bug {
     /// A worker that goes to sleep does not look at the queues again.
     SleepWithoutLookingAgain,
+    /// A submitter looks for sleepers without the fence after its push.
+    SubmitWithoutFence,
+    /// The last searcher does not see to the next when it finds work.
+    SearchEndsUnheard,
+    /// A sleeper is claimed but not counted as the searcher that it will be.
+    ClaimUncounted,
+    /// A thread parks although it was notified before.
+    ParkOverNotification,
+    /// The condvar is notified without its lock.
+    NotifyOutsideTheLock,
+    /// The monitor goes to sleep without looking at the workers again.
+    MonitorSleepsUnlooked,
+    /// A worker that stays awake after all does not tell the monitor.
+    MonitorNotToldOfReturn,
     /// A wake-up that meets a running task is forgotten.
     WakeWhileRunningLost,
+    /// A transition that changes nothing does not write, so that it releases nothing.
+    UnchangedWordNotWritten,
+    /// A wake-up that meets a queued task queues it once more.
+    QueuedTwice,
+    /// A reference is given back without ordering.
+    ReferenceDroppedRelaxed,
     /// The join waker is published although the task is already done.
     JoinWakerAfterDone,
+    /// The handle replaces the join waker while whoever finishes the task owns it.
+    JoinWakerReplacedWhilePublished,
+    /// The handle of a task that is done clears the join waker away although it was handed over.
+    JoinWakerTakenByBoth,
+    /// A handle that goes away decides by what it saw before.
+    HandleDropFromOldLook,
+    /// A cancel that was requested during a poll is not looked for after it.
+    CancelMissedAfterPoll,
+    /// A panic becomes a cancellation where one was requested, as a value does.
+    PanicGivesWayToCancel,
+    /// The task is seen done, but not what it did.
+    DoneSeenRelaxed,
 }
+
+#[cfg(all(test, loom))]
+pub(crate) mod check;

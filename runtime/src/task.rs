@@ -13,7 +13,7 @@
 //! References: one is the registry's, from spawn to the task's end; one the handle's; one the queue entry's, which becomes the
 //! run's; one each waker's and each `TaskRef`'s. The last one dropped frees the cell.
 //!
-//! A task knows its scheduler only as a [`Schedule`]: where a woken task goes ([`Route`]), and who keeps the registry.
+//! A task knows its scheduler only as a `Schedule`: where a woken task goes (`Route`), and who keeps the registry.
 //!
 //! What a task costs: one allocation of 80 bytes plus the larger of future and outcome. Atomic read-modify-writes, all on
 //! the task's own line unless said: spawn 1 (the scheduler's Arc, a line of the spawning worker) and one uncontended lock;
@@ -32,12 +32,12 @@ mod waker;
 #[cfg(all(test, loom))]
 mod models;
 
+pub use crate::spawn::{Builder, YieldNow, yield_now};
 pub(crate) use cell::Header;
 pub(crate) use error::Refusal;
 pub use error::TaskError;
 pub use id::TaskId;
 pub use join::{Task, TaskRef};
-pub use crate::spawn::{Builder, YieldNow, yield_now};
 pub(crate) use owned::Registry;
 pub(crate) use raw::{Runnable, drop_payload, new_task};
 pub(crate) use root::{PollRoot, Root, run_root};

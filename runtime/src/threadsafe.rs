@@ -1,7 +1,7 @@
 //! From a thread outside: submit a coroutine, wait for its result.
 
 use crate::current;
-use crate::handle::Handle;
+use crate::handle::{Blocking, Handle};
 use crate::task::{Task, TaskError, TaskRef, drop_payload};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use parking_lot::Mutex;
@@ -46,9 +46,11 @@ pub mod concurrent {
 
     /// A result that is to come, for threads that wait by blocking. asyncio's `concurrent.futures.Future`.
     ///
-    /// Dropping it lets the coroutine run on by itself.
+    /// Dropping it lets the coroutine run on by itself; its callbacks are called all the same.
     pub struct Future<T> {
         outcome: Mutex<Slot<T>>,
+        /// How the task's handle is kept once this is gone.
+        keep: fn(Task<T>) -> Box<dyn Send>,
         task: TaskRef,
         notice: Arc<Notice>,
         /// Disconnected once the task has ended: all who wait learn it at once, and any number of times.
@@ -70,6 +72,8 @@ pub mod concurrent {
         /// Never sends: dropping it is the message.
         _sender: Sender<Infallible>,
         callbacks: Vec<Box<dyn FnOnce() + Send>>,
+        /// The task's handle, if the future was dropped before the end: the handle has to stay for the callbacks to be called.
+        kept: Option<Box<dyn Send>>,
     }
 
     impl Wake for Notice {
@@ -82,6 +86,7 @@ pub mod concurrent {
                         drop_payload(payload);
                     }
                 }
+                drop(waiting.kept);
             }
         }
     }
@@ -138,11 +143,15 @@ pub mod concurrent {
     impl std::error::Error for Error {}
 
     impl<T> Future<T> {
-        pub(super) fn new(mut task: Task<T>, handle: &Handle) -> Self {
+        pub(super) fn new(mut task: Task<T>, handle: &Handle) -> Self
+        where
+            T: Send + 'static,
+        {
             let (sender, ended) = crossbeam_channel::bounded(0);
             let notice = Arc::new(Notice(Mutex::new(Some(Waiting {
                 _sender: sender,
                 callbacks: Vec::new(),
+                kept: None,
             }))));
             let waker = Waker::from(notice.clone());
             let done = task.leave_waker(&Context::from_waker(&waker));
@@ -152,6 +161,7 @@ pub mod concurrent {
             Self {
                 task: task.as_ref(),
                 outcome: Mutex::new(Slot::Pending(task)),
+                keep: |task| Box::new(task),
                 notice,
                 ended,
                 handle: handle.clone(),
@@ -247,6 +257,7 @@ pub mod concurrent {
             self.handle
                 .begin_blocking()
                 .map_err(|error| Error(Kind::Task(error)))?;
+            let _blocking = Blocking(&self.handle);
             let _aside = heist_io_driver::leaf::set_aside();
             // `recv` cannot give a value: it returns when the task has ended.
             let waited = current::without_worker(|| match timeout {
@@ -262,6 +273,24 @@ pub mod concurrent {
             match waited {
                 RecvTimeoutError::Disconnected => Ok(()),
                 RecvTimeoutError::Timeout => Err(Error(Kind::TimedOut)),
+            }
+        }
+    }
+
+    impl<T> Drop for Future<T> {
+        fn drop(&mut self) {
+            let slot = std::mem::replace(self.outcome.get_mut(), Slot::Taken);
+            if let Slot::Pending(task) = slot {
+                let mut waiting = self.notice.0.lock();
+                match &mut *waiting {
+                    Some(waiting) if !waiting.callbacks.is_empty() => {
+                        waiting.kept = Some((self.keep)(task));
+                    }
+                    _ => {
+                        drop(waiting);
+                        drop(task);
+                    }
+                }
             }
         }
     }

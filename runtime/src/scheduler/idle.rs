@@ -63,7 +63,9 @@ impl Idle {
     #[inline]
     pub(crate) fn notify(&self) -> Option<usize> {
         // Pairs with the fence in `sleep`.
-        fence(SeqCst);
+        if !planted(Bug::SubmitWithoutFence) {
+            fence(SeqCst);
+        }
         let counts = self.counts.load(Relaxed);
         if counts & COUNT > 0 || counts / AWAKE >= self.workers {
             return None;
@@ -80,7 +82,12 @@ impl Idle {
         }
         let worker = sleepers.pop()?;
         // AcqRel: pairs with the counts' other changes; under the lock, which keeps list and counts in step.
-        self.counts.fetch_add(AWAKE + SEARCHING, AcqRel);
+        let searching = if planted(Bug::ClaimUncounted) {
+            0
+        } else {
+            SEARCHING
+        };
+        self.counts.fetch_add(AWAKE + searching, AcqRel);
         Some(worker)
     }
 
@@ -96,7 +103,7 @@ impl Idle {
     /// A searcher found work. The answer, if any, is a sleeper to unpark: the last searcher has to see to the next.
     pub(crate) fn end_search(&self, is_work: impl Fn() -> bool) -> Option<usize> {
         let before = self.counts.fetch_sub(SEARCHING, AcqRel);
-        if before & COUNT > 1 {
+        if before & COUNT > 1 || planted(Bug::SearchEndsUnheard) {
             return None;
         }
         // A submitter may have left its task to this searcher: pairs with the fence in `notify`.

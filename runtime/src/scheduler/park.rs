@@ -13,7 +13,7 @@
 //!
 //! Both first steps are read-modify-writes of one word: one of them is first, and the other sees it.
 
-use crate::sync_switch::{AtomicU32, Condvar, Mutex, wait, wait_for};
+use crate::sync_switch::{AtomicU32, Bug, Condvar, Mutex, planted, wait, wait_for};
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 use std::time::{Duration, Instant};
 
@@ -80,6 +80,10 @@ impl Parker {
     }
 
     fn begin(&self, how: u32) -> bool {
+        if planted(Bug::ParkOverNotification) {
+            self.state.swap(how, AcqRel);
+            return true;
+        }
         // AcqRel: pairs with the swap in `unpark`.
         match self.state.compare_exchange(EMPTY, how, AcqRel, Acquire) {
             Ok(_) => true,
@@ -101,7 +105,7 @@ impl Parker {
         // AcqRel: pairs with `begin` and `end`.
         match self.state.swap(NOTIFIED, AcqRel) {
             PARKED => {
-                let _guard = self.lock.lock();
+                let _guard = (!planted(Bug::NotifyOutsideTheLock)).then(|| self.lock.lock());
                 self.condvar.notify_one();
             }
             IN_DRIVER => notify_driver(),

@@ -6,7 +6,8 @@ use crate::task::Runnable;
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 use std::sync::atomic::{
-    AtomicBool, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+    AtomicBool, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed,
+    Ordering::Release,
 };
 
 /// What others see of a worker.
@@ -15,6 +16,8 @@ pub(crate) struct Slot {
     pub(super) parker: CachePadded<Parker>,
     /// Whether the slot's thread may run tasks. Written by the slot's thread, the monitor and whoever gives a permit.
     permit: CachePadded<AtomicBool>,
+    /// Whether the slot's thread runs on in a poll without a permit: it was found blocked, or has blocked and goes on. Only swapped.
+    stray: AtomicBool,
     pub(crate) counters: CachePadded<Counters>,
     seat: Mutex<Seat>,
 }
@@ -109,6 +112,7 @@ impl Slot {
             queue: CachePadded::new(shared),
             parker: CachePadded::new(Parker::new()),
             permit: CachePadded::default(),
+            stray: AtomicBool::new(false),
             counters: CachePadded::default(),
             seat: Mutex::new(Seat::Vacant(mine)),
         }
@@ -171,6 +175,15 @@ impl Slot {
     /// Takes the permit away; true if there was one, which is the caller's now.
     pub(super) fn take_permit(&self) -> bool {
         self.permit.swap(false, AcqRel)
+    }
+
+    pub(super) fn set_stray(&self, stray: bool) {
+        // AcqRel: pairs with itself, and with the Acquire in `is_stray`.
+        self.stray.swap(stray, AcqRel);
+    }
+
+    pub(super) fn is_stray(&self) -> bool {
+        self.stray.load(Acquire)
     }
 
     pub(super) fn give_permit(&self) {

@@ -10,13 +10,14 @@
 //!
 //! It decides by polls that have not changed since its last look, so nobody reads a clock on the hot path.
 
+use super::idle::{Idle, Sleep};
 use super::{Parker, Scheduler, Slot};
 use crate::handle::Handle;
-use crate::sync_switch::fence;
+use crate::sync_switch::{AtomicBool, Bug, fence, planted};
 use crate::trace;
 use parking_lot::Mutex;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::Ordering::{AcqRel, Relaxed, SeqCst};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -75,6 +76,22 @@ impl Monitor {
         }
     }
 
+    /// A worker's [`Idle::sleep`]. Between its two steps the worker does not count as awake, and the monitor may look just then; so a
+    /// worker that stays awake after all says so.
+    pub(super) fn watch_sleep(
+        &self,
+        idle: &Idle,
+        worker: usize,
+        searching: bool,
+        is_work: impl Fn() -> bool,
+    ) -> Sleep {
+        let slept = idle.sleep(worker, searching, is_work);
+        if slept == Sleep::Work && !planted(Bug::MonitorNotToldOfReturn) {
+            self.wake_if_asleep();
+        }
+        slept
+    }
+
     pub(super) fn wake(&self) {
         self.parker.unpark(|| {});
     }
@@ -102,7 +119,7 @@ impl Monitor {
             }
             if quiet > QUIET_LOOKS {
                 quiet = 0;
-                self.sleep(scheduler);
+                self.sleep(|| scheduler.idle.awake() == 0 && !scheduler.is_stopping());
             } else {
                 self.parker.park_until(Instant::now().checked_add(TICK));
             }
@@ -115,11 +132,12 @@ impl Monitor {
         }
     }
 
-    fn sleep(&self, scheduler: &Scheduler) {
+    /// Blocks until a worker goes on, unless one has already: `is_quiet` is asked after it was said that this thread sleeps.
+    pub(super) fn sleep(&self, is_quiet: impl Fn() -> bool) {
         self.asleep.swap(true, AcqRel);
         // Pairs with the fence in `wake_if_asleep`.
         fence(SeqCst);
-        if scheduler.idle.awake() == 0 && !scheduler.is_stopping() {
+        if planted(Bug::MonitorSleepsUnlooked) || is_quiet() {
             self.parker.park();
         }
         self.asleep.swap(false, AcqRel);
@@ -159,11 +177,11 @@ fn look_at_workers(handle: &Handle, seen: &mut Vec<Seen>) {
         if slot.queue.len() > 0 {
             wake_somebody(scheduler);
         }
-        look_at_long_poll(handle, slot, seen);
+        look_at_long_poll(handle, index, slot, seen);
     }
 }
 
-fn look_at_long_poll(handle: &Handle, slot: &Slot, seen: &mut Seen) {
+fn look_at_long_poll(handle: &Handle, index: usize, slot: &Slot, seen: &mut Seen) {
     let scheduler = handle.scheduler();
     if seen.looks < BLOCKED_AFTER {
         return;
@@ -176,7 +194,7 @@ fn look_at_long_poll(handle: &Handle, slot: &Slot, seen: &mut Seen) {
     }
     let asleep = is_asleep(slot.counters.thread.load(Relaxed));
     if asleep && all_busy {
-        scheduler.replace_blocked(handle, slot);
+        scheduler.replace_blocked(handle, index, slot);
     }
     if slow {
         seen.reported = true;
@@ -189,7 +207,11 @@ fn look_at_long_poll(handle: &Handle, slot: &Slot, seen: &mut Seen) {
 /// The kernel's id of this thread, 0 where there is none to ask for.
 pub(super) fn thread_id() -> u64 {
     #[cfg(target_os = "linux")]
-    return rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs().into();
+    return rustix::thread::gettid()
+        .as_raw_nonzero()
+        .get()
+        .unsigned_abs()
+        .into();
     #[cfg(not(target_os = "linux"))]
     return 0;
 }

@@ -67,7 +67,11 @@ impl Worker {
         // A thread that waits for a deadline is woken up to 50 us late unless it says that it minds.
         #[cfg(target_os = "linux")]
         let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(TIMER_SLACK));
-        worker.slot().counters.thread.store(super::watch::thread_id(), Relaxed);
+        worker
+            .slot()
+            .counters
+            .thread
+            .store(super::watch::thread_id(), Relaxed);
         current::enter_worker(&worker, || {
             while let Some(task) = worker.next() {
                 worker.run(task);
@@ -193,9 +197,7 @@ impl Worker {
             return self.queue.pop();
         }
         self.slot_polls.set(0);
-        self.queue
-            .pop()
-            .or_else(|| self.slot().queue.take_slot())
+        self.queue.pop().or_else(|| self.slot().queue.take_slot())
     }
 
     fn injected(&self) -> Option<Runnable> {
@@ -337,9 +339,10 @@ impl Worker {
     /// Sleeps until there is work, or somebody says so.
     fn park(&self) {
         let scheduler = self.scheduler();
+        let (idle, searching) = (&scheduler.idle, self.searching.get());
         let slept = scheduler
-            .idle
-            .sleep(self.index, self.searching.get(), || scheduler.is_work());
+            .monitor
+            .watch_sleep(idle, self.index, searching, || scheduler.is_work());
         if slept == Sleep::Work {
             self.searching.set(true);
             return;
@@ -358,7 +361,8 @@ impl Worker {
                     if !turned {
                         // Its descriptor was closed by somebody else, say: tasks that need no I/O go on, and nobody spins.
                         drop(driver);
-                        slot.parker.park_until(Instant::now().checked_add(DRIVER_FAILED));
+                        slot.parker
+                            .park_until(Instant::now().checked_add(DRIVER_FAILED));
                     }
                 }
             }
@@ -380,6 +384,8 @@ impl Worker {
             return self.scheduler().replace(&self.handle);
         }
         self.give_queue_away();
+        self.slot().set_stray(false);
+        self.scheduler().quieted();
         if self.slot().take_permit()
             && let Err(error) = self.scheduler().replace(&self.handle)
         {
@@ -389,9 +395,17 @@ impl Worker {
         Ok(())
     }
 
+    /// The thread goes on in its poll, without a permit: a paused clock stands still until that ends.
+    pub(crate) fn end_blocking(&self) {
+        if self.scheduler().is_threaded() && !self.slot().has_permit() {
+            self.slot().set_stray(true);
+        }
+    }
+
     /// Moves everything queued here to the injector.
     fn give_queue_away(&self) {
-        let tasks = std::iter::from_fn(|| self.slot().queue.take_slot().or_else(|| self.queue.pop()));
+        let tasks =
+            std::iter::from_fn(|| self.slot().queue.take_slot().or_else(|| self.queue.pop()));
         for task in tasks {
             self.scheduler().injector.push(task);
         }
@@ -405,6 +419,8 @@ impl Worker {
         self.give_queue_away();
         let scheduler = self.scheduler();
         let slot = self.slot();
+        slot.set_stray(false);
+        scheduler.quieted();
         scheduler.spares.lock().push(self.index);
         let deadline = Instant::now().checked_add(SPARE_KEEP_ALIVE);
         loop {

@@ -29,7 +29,10 @@ enum Kind {
 }
 
 /// A panic's payload can be `!Sync`; it is only ever reached through `&mut` or by value, or read as one of the two string types.
-struct PanicPayload(parking_lot::Mutex<Option<Box<dyn Any + Send>>>, Option<String>);
+struct PanicPayload(
+    parking_lot::Mutex<Option<Box<dyn Any + Send>>>,
+    Option<String>,
+);
 
 /// Why a runtime did not accept a task.
 #[derive(Debug)]

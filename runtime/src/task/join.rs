@@ -170,8 +170,14 @@ impl<T> Future for Task<T> {
 
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
-        // SAFETY: the only handle, gone after this.
-        unsafe { raw::drop_handle(self.task) }
+        if self.taken {
+            // The task is done and its outcome was given away: nothing is left to clear.
+            // SAFETY: the handle's reference.
+            unsafe { raw::drop_reference(self.task) }
+        } else {
+            // SAFETY: the only handle, gone after this.
+            unsafe { raw::drop_handle(self.task) }
+        }
     }
 }
 

@@ -55,10 +55,12 @@ impl Registry {
         }
         // SAFETY: rule 3 of `task::cell`, this shard's lock is held and the task is in no list yet.
         unsafe {
-            links(
-                task,
-                |links| *links = Links { previous: None, next: shard.head },
-            );
+            links(task, |links| {
+                *links = Links {
+                    previous: None,
+                    next: shard.head,
+                }
+            });
             if let Some(head) = shard.head {
                 links(head, |links| links.previous = Some(task));
             }

@@ -12,6 +12,7 @@ use super::join::Task;
 use super::state::{Ending, Finish, Join, Start, Suspend, Wake};
 use super::{Route, Schedule, TaskRef, Why, waker};
 use crate::current;
+use crate::sync_switch::{Bug, planted};
 use heist_io_driver::leaf;
 use std::any::Any;
 use std::cell::RefCell;
@@ -342,7 +343,10 @@ unsafe fn take_outcome<F: Future, S: Schedule>(task: NonNull<Header>, place: *mu
         unsafe { *place.cast::<Option<Outcome<F::Output>>>() = Some(outcome) };
     }
     // SAFETY: rule 6, it goes with the outcome.
-    drop(cell.scheduler.with_mut(|scheduler| unsafe { (*scheduler).take() }));
+    drop(
+        cell.scheduler
+            .with_mut(|scheduler| unsafe { (*scheduler).take() }),
+    );
 }
 
 /// Drops an outcome that nobody will retrieve; a panic in it, or in its destructor, is reported.
@@ -350,7 +354,9 @@ unsafe fn discard_outcome<F: Future, S: Schedule>(task: NonNull<Header>) {
     // SAFETY: by the caller's reference.
     let cell = unsafe { task.cast::<Cell<F, S>>().as_ref() };
     // SAFETY: rule 6, it goes with the outcome.
-    let scheduler = cell.scheduler.with_mut(|scheduler| unsafe { (*scheduler).take() });
+    let scheduler = cell
+        .scheduler
+        .with_mut(|scheduler| unsafe { (*scheduler).take() });
     let mut outcome: Option<Outcome<F::Output>> = None;
     // SAFETY: by the caller's right to the outcome (rule 5); the place has the right type.
     unsafe { take_outcome::<F, S>(task, (&raw mut outcome).cast()) };
@@ -452,8 +458,9 @@ pub(super) unsafe fn drop_handle(task: NonNull<Header>) {
     // SAFETY: by the handle's reference.
     let header = unsafe { task.as_ref() };
     let left = header.state.transition_to_handle_dropped();
-    if left.waker || left.outcome {
-        // SAFETY: rule 4, JOIN_WAKER was taken back by this transition, or the task is done and the field is the handle's.
+    // Once the task is done the field is whoever's JOIN_WAKER said, and empty soon: it stays as it is.
+    if left.waker || planted(Bug::JoinWakerTakenByBoth) && left.outcome {
+        // SAFETY: rule 4, JOIN_WAKER was taken back by this transition.
         let waker = header.join_waker.with_mut(|slot| unsafe { (*slot).take() });
         if let Err(payload) = drop_caught(waker) {
             drop_payload(payload);
@@ -530,7 +537,8 @@ pub(super) unsafe fn poll_done(task: NonNull<Header>, cx: &Context<'_>) -> bool 
     if state.is_done() {
         return true;
     }
-    if state.has_join_waker() && header.state.transition_to_join_waker_taken() == Join::Done {
+    let taken_back = planted(Bug::JoinWakerReplacedWhilePublished) || !state.has_join_waker();
+    if !taken_back && header.state.transition_to_join_waker_taken() == Join::Done {
         return true;
     }
     let replaced = header.join_waker.with_mut(|slot| {

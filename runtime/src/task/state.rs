@@ -331,7 +331,12 @@ impl State {
 
     /// Acquire: pairs with the Release half of `finish`, so that who sees DONE sees the outcome.
     pub(crate) fn load(&self) -> Snapshot {
-        Snapshot(self.0.load(Acquire))
+        let order = if planted(Bug::DoneSeenRelaxed) {
+            Relaxed
+        } else {
+            Acquire
+        };
+        Snapshot(self.0.load(order))
     }
 
     /// The only compare-and-swap loop on the word. It writes even when nothing changes: a wake-up that finds the task queued has to
@@ -341,6 +346,9 @@ impl State {
         let mut now = self.0.load(Relaxed);
         loop {
             let (next, answer) = step(Snapshot(now));
+            if planted(Bug::UnchangedWordNotWritten) && next.0 == now {
+                return answer;
+            }
             // AcqRel: pairs with itself; see the file's header.
             match self.0.compare_exchange_weak(now, next.0, AcqRel, Acquire) {
                 Ok(_) => return answer,
@@ -352,18 +360,26 @@ impl State {
     /// (1), (3): a wake-up that keeps its own reference.
     #[inline]
     pub(crate) fn transition_to_queued(&self) -> Wake {
-        self.update(|state| {
-            if planted(Bug::WakeWhileRunningLost) && state.is_running() {
-                return (state, Wake::Nothing);
-            }
-            state.wake(false)
-        })
+        self.wake(false)
     }
 
     /// (1), (3): a wake-up whose reference goes to the queue if the answer is `Submit`, and stays the caller's otherwise.
     #[inline]
     pub(crate) fn transition_to_queued_by_value(&self) -> Wake {
-        self.update(|state| state.wake(true))
+        self.wake(true)
+    }
+
+    #[inline]
+    fn wake(&self, by_value: bool) -> Wake {
+        self.update(|state| {
+            if planted(Bug::WakeWhileRunningLost) && state.is_running() {
+                return (state, Wake::Nothing);
+            }
+            if planted(Bug::QueuedTwice) && state.is_queued() {
+                return state.without(QUEUED).wake(by_value);
+            }
+            state.wake(by_value)
+        })
     }
 
     /// (2)
@@ -375,13 +391,21 @@ impl State {
     /// (4), (5)
     #[inline]
     pub(crate) fn transition_to_suspended(&self, forced: bool) -> Suspend {
-        self.update(|state| state.suspend(forced))
+        self.update(|state| state.suspend(forced || planted(Bug::CancelMissedAfterPoll)))
     }
 
     /// (6)
     #[inline]
     pub(crate) fn transition_to_done(&self, ending: Ending) -> Finish {
-        self.update(|state| state.finish(ending))
+        self.update(|state| {
+            if planted(Bug::CancelMissedAfterPoll) {
+                return state.without(CANCEL).finish(ending);
+            }
+            if planted(Bug::PanicGivesWayToCancel) && ending == Ending::Failure {
+                return state.finish(Ending::Value);
+            }
+            state.finish(ending)
+        })
     }
 
     pub(crate) fn transition_to_cancel_kept(&self) -> Request {
@@ -405,6 +429,11 @@ impl State {
     }
 
     pub(crate) fn transition_to_handle_dropped(&self) -> HandleDrop {
+        if planted(Bug::HandleDropFromOldLook) {
+            let (_, left) = self.load().drop_handle();
+            let _ = self.update(Snapshot::drop_handle);
+            return left;
+        }
         self.update(Snapshot::drop_handle)
     }
 
@@ -423,7 +452,12 @@ impl State {
     #[inline]
     #[must_use]
     pub(crate) fn drop_references(&self, count: usize) -> bool {
-        let before = Snapshot(self.0.fetch_sub(count * REF_ONE, AcqRel));
+        let order = if planted(Bug::ReferenceDroppedRelaxed) {
+            Relaxed
+        } else {
+            AcqRel
+        };
+        let before = Snapshot(self.0.fetch_sub(count * REF_ONE, order));
         debug_assert!(before.references() >= count, "reference count underflow");
         before.references() == count
     }
@@ -475,7 +509,10 @@ mod tests {
         for word in words() {
             let (queued, first) = word.wake(false);
             let (_, second) = queued.wake(false);
-            assert!(!(first == Wake::Submit && second == Wake::Submit), "{word:?}");
+            assert!(
+                !(first == Wake::Submit && second == Wake::Submit),
+                "{word:?}"
+            );
             assert_eq!(second, Wake::Nothing);
             if word.is_queued() && !word.is_done() {
                 let (_, request) = word.request_cancel();

@@ -1,4 +1,5 @@
-//! Notices a fork: the child has the memory of the runtime but none of its threads.
+//! Notices a fork: the child has the memory of a driver, or of a runtime built on one, but none of its threads, and shares its poller with
+//! the parent.
 #![allow(unsafe_code)]
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -6,14 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// How many forks lie between the process that was started and this one.
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
-/// The generation of this process. A runtime built in an earlier one has no threads here.
-pub(crate) fn generation() -> u64 {
+/// The generation of this process, counted from the first call of [`watch`] on. What was built in an earlier one has no threads here.
+#[must_use]
+pub fn generation() -> u64 {
     // Relaxed: a fork leaves one thread, the one that forked.
     GENERATION.load(Relaxed)
 }
 
 /// Sees to it that forks are counted from now on.
-pub(crate) fn watch() {
+pub fn watch() {
     #[cfg(unix)]
     {
         static ONCE: std::sync::Once = std::sync::Once::new();

@@ -1,0 +1,302 @@
+//! A panic ends its task and nothing else, and is reported exactly once if nobody retrieves it.
+
+use crate::support::{Gate, limited, on_each_flavour, run_until, threaded, until};
+use heist::{Builder, PanicPolicy, Runtime, TaskError};
+use std::panic::panic_any;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+/// Where the panic comes from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Cause {
+    Poll,
+    FutureDrop,
+    PollAndFutureDrop,
+    ValueDrop,
+    /// The poll panics with a payload whose destructor panics.
+    PayloadDrop,
+}
+
+/// What becomes of the handle.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    Awaited,
+    DroppedBefore,
+    DroppedWhileSuspended,
+    DroppedAfter,
+}
+
+const CAUSES: [Cause; 5] = [
+    Cause::Poll,
+    Cause::FutureDrop,
+    Cause::PollAndFutureDrop,
+    Cause::ValueDrop,
+    Cause::PayloadDrop,
+];
+const FATES: [Fate; 4] = [
+    Fate::Awaited,
+    Fate::DroppedBefore,
+    Fate::DroppedWhileSuspended,
+    Fate::DroppedAfter,
+];
+
+struct PanicsWhenDropped(&'static str);
+
+impl Drop for PanicsWhenDropped {
+    fn drop(&mut self) {
+        panic_any(self.0);
+    }
+}
+
+struct Failing {
+    cause: Cause,
+    gate: crate::support::Passed,
+    polled: Gate,
+}
+
+impl Future for Failing {
+    type Output = Option<PanicsWhenDropped>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let passed = Pin::new(&mut self.gate).poll(cx);
+        self.polled.open();
+        if passed.is_pending() {
+            return Poll::Pending;
+        }
+        match self.cause {
+            Cause::Poll | Cause::PollAndFutureDrop => panic_any("poll"),
+            Cause::PayloadDrop => panic_any(PanicsWhenDropped("payload")),
+            Cause::FutureDrop => Poll::Ready(None),
+            Cause::ValueDrop => Poll::Ready(Some(PanicsWhenDropped("value"))),
+        }
+    }
+}
+
+impl Drop for Failing {
+    fn drop(&mut self) {
+        if matches!(self.cause, Cause::FutureDrop | Cause::PollAndFutureDrop) {
+            panic_any("future");
+        }
+    }
+}
+
+/// What the exception handler was told.
+type Told = Arc<Mutex<Vec<String>>>;
+
+fn with_handler(builder: Builder) -> (Runtime, Told) {
+    let told = Told::default();
+    let list = told.clone();
+    let runtime = builder
+        .exception_handler(move |failure| {
+            assert!(failure.error.is_panic());
+            assert!(failure.task.is_done());
+            list.lock().unwrap().push(failure.to_string());
+        })
+        .build()
+        .unwrap();
+    (runtime, told)
+}
+
+fn one(runtime: &Runtime, told: &Told, cause: Cause, fate: Fate) {
+    let what = format!("{cause:?}, {fate:?}");
+    let (gate, polled) = (Gate::default(), Gate::default());
+    let failing = Failing { cause, gate: gate.passed(), polled: polled.clone() };
+    let before = told.lock().unwrap().len();
+    let task = runtime.spawn(failing);
+    let seen = task.as_ref();
+    seen.set_name(&what);
+    let expected = match fate {
+        Fate::Awaited => {
+            gate.open();
+            let outcome = runtime.block_on(task).unwrap();
+            match outcome {
+                Ok(Some(value)) => {
+                    assert_eq!(cause, Cause::ValueDrop);
+                    std::mem::forget(value);
+                }
+                Ok(None) => panic!("{what}: no error"),
+                Err(error) => expect_payload(error, cause),
+            }
+            0
+        }
+        Fate::DroppedBefore => {
+            drop(task);
+            gate.open();
+            1
+        }
+        Fate::DroppedWhileSuspended => {
+            run_until(runtime, "polled", || polled.is_open());
+            drop(task);
+            gate.open();
+            1
+        }
+        Fate::DroppedAfter => {
+            gate.open();
+            run_until(runtime, "done", || seen.is_done());
+            drop(task);
+            1
+        }
+    };
+    run_until(runtime, "released", || runtime.metrics().tasks_alive == 0);
+    run_until(runtime, "told", || told.lock().unwrap().len() >= before + expected);
+    let told = told.lock().unwrap();
+    assert_eq!(told.len(), before + expected, "{what}: {:?}", &told[before..]);
+    if expected == 1 {
+        assert!(told[before].starts_with(&what), "{}", told[before]);
+        assert!(told[before].contains("panics.rs"), "the spawn site: {}", told[before]);
+    }
+}
+
+fn expect_payload(error: TaskError, cause: Cause) {
+    assert!(error.is_panic() && !error.is_cancelled() && !error.is_refused());
+    let text = match cause {
+        Cause::Poll => "poll",
+        // The destructor's panic is the later one.
+        Cause::FutureDrop | Cause::PollAndFutureDrop => "future",
+        Cause::PayloadDrop => {
+            assert_eq!(error.panic_message(), None);
+            std::mem::forget(error.into_panic().unwrap());
+            return;
+        }
+        Cause::ValueDrop => unreachable!("that one gives a value"),
+    };
+    assert_eq!(error.panic_message(), Some(text));
+    assert_eq!(error.into_panic().unwrap().downcast_ref(), Some(&text));
+}
+
+#[test]
+fn every_panic_ends_its_task_only_and_is_told_exactly_once_unless_retrieved() {
+    limited(|| {
+        on_each_flavour(|_, builder| {
+            let (runtime, told) = with_handler(builder);
+            for cause in CAUSES {
+                for fate in FATES {
+                    one(&runtime, &told, cause, fate);
+                    let alive = runtime.spawn(async { 7 });
+                    assert_eq!(runtime.block_on(alive).unwrap().unwrap(), 7);
+                }
+            }
+            let report = runtime.shutdown(std::time::Duration::from_secs(10));
+            assert!(report.is_complete(), "{report}");
+        });
+    });
+}
+
+#[test]
+fn a_panic_in_a_cancelled_futures_destructor_stands() {
+    limited(|| {
+        on_each_flavour(|_, builder| {
+            let (runtime, told) = with_handler(builder);
+            for polled in [false, true] {
+                let (gate, seen) = (Gate::default(), Gate::default());
+                let failing = Failing {
+                    cause: Cause::FutureDrop,
+                    gate: gate.passed(),
+                    polled: seen.clone(),
+                };
+                let task = runtime.spawn(failing);
+                if polled {
+                    run_until(&runtime, "polled", || seen.is_open());
+                }
+                assert!(task.cancel("stop"));
+                let Err(error) = runtime.block_on(task).unwrap() else { panic!("no error") };
+                assert_eq!(error.panic_message(), Some("future"));
+            }
+            assert!(told.lock().unwrap().is_empty());
+        });
+    });
+}
+
+#[test]
+fn a_blocking_closures_panic_is_its_tasks() {
+    limited(|| {
+        let (runtime, told) = with_handler(Builder::new().worker_threads(1));
+        let error = runtime
+            .block_on(runtime.spawn_blocking(|| -> u8 { panic!("{} blocks", "it") }))
+            .unwrap()
+            .unwrap_err();
+        assert_eq!(error.panic_message(), Some("it blocks"));
+        assert!(told.lock().unwrap().is_empty());
+        drop(runtime.spawn_blocking(|| panic_any(PanicsWhenDropped("payload"))));
+        drop(runtime.spawn_blocking(|| PanicsWhenDropped("value")));
+        until("both told", || told.lock().unwrap().len() == 2);
+        assert_eq!(runtime.block_on(runtime.spawn_blocking(|| 5)).unwrap().unwrap(), 5);
+        until("released", || runtime.metrics().tasks_alive == 0);
+        assert_eq!(told.lock().unwrap().len(), 2);
+    });
+}
+
+#[test]
+fn an_exception_handler_that_panics_or_spawns_harms_nobody() {
+    limited(|| {
+        let called = Arc::new(AtomicUsize::new(0));
+        let count = called.clone();
+        let runtime = Builder::new()
+            .worker_threads(1)
+            .exception_handler(move |_| {
+                heist::spawn(async {}).detach();
+                count.fetch_add(1, SeqCst);
+                panic!("the handler");
+            })
+            .build()
+            .unwrap();
+        for _ in 0..100 {
+            drop(runtime.spawn(async { panic!("a task") }));
+        }
+        until("told", || called.load(SeqCst) == 100);
+        assert_eq!(runtime.block_on(async { 1 }).unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_panic_that_nobody_retrieves_can_shut_the_runtime_down() {
+    limited(|| {
+        for handler_panics in [false, true] {
+            let runtime = Builder::new()
+                .worker_threads(2)
+                .panic_policy(PanicPolicy::Shutdown)
+                .exception_handler(move |_| assert!(!handler_panics, "so does the handler"))
+                .build()
+                .unwrap();
+            let bystander = runtime.spawn(std::future::pending::<()>());
+            let retrieved = runtime.spawn(async { panic!("retrieved") });
+            assert!(runtime.block_on(retrieved).unwrap().is_err());
+            assert!(!runtime.is_shut_down(), "a retrieved one does nothing");
+            drop(runtime.spawn(async { panic!("unretrieved") }));
+            until("closed", || runtime.is_shut_down());
+            let refused = runtime.spawn(async {});
+            until("refused", || refused.is_done());
+            let report = runtime.shutdown(std::time::Duration::from_secs(10));
+            assert!(report.is_complete(), "{report}");
+            assert!(bystander.is_cancelled());
+        }
+    });
+}
+
+#[test]
+fn errors_say_what_they_are() {
+    limited(|| {
+        let runtime = threaded(1);
+        let error = |task| -> TaskError { runtime.block_on::<heist::Task<()>>(task).unwrap().unwrap_err() };
+        let panicked = error(runtime.spawn(async { panic!("eleven {}", std::hint::black_box(11)) }));
+        assert_eq!(panicked.to_string(), "the task panicked: eleven 11");
+        let plain = error(runtime.spawn(async { panic_any(5_u8) }));
+        assert_eq!(plain.to_string(), "the task panicked");
+        assert_eq!(plain.into_panic().unwrap().downcast_ref(), Some(&5_u8));
+        let task = runtime.spawn(std::future::pending());
+        task.cancel("enough");
+        let cancelled = error(task);
+        assert_eq!(cancelled.to_string(), "the task was cancelled: enough");
+        assert!(cancelled.into_panic().is_err(), "and comes back as it was");
+        let io = std::io::Error::from(panicked);
+        assert!(io.to_string().contains("eleven"));
+        let resumed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+            let io = io;
+            std::io::Error::into_inner(io).unwrap().downcast::<TaskError>().unwrap().resume()
+        }));
+        let payload = resumed.map(|never: std::convert::Infallible| match never {}).unwrap_err();
+        assert_eq!(payload.downcast_ref::<String>().unwrap(), "eleven 11");
+    });
+}

@@ -15,9 +15,18 @@
 //!
 //! A task knows its scheduler only as a `Schedule`: where a woken task goes (`Route`), and who keeps the registry.
 //!
-//! What a task costs: one allocation of 80 bytes plus the larger of future and outcome. Atomic read-modify-writes, all on
-//! the task's own line unless said: spawn 1 (the scheduler's Arc, a line of the spawning worker) and one uncontended lock;
-//! each wake-up 1; each poll 2; the end 2, one uncontended lock and the Arc's drop; a handle's await 1, its drop 1.
+//! What a task costs, in allocations, bytes and atomic read-modify-writes. Unless said, the lines written are the task's own or its
+//! worker's own; one worker's tasks share nothing with another's.
+//!
+//! ```text
+//!   spawn        1 allocation: 80 bytes + the larger of future and outcome + its tag. 4 RMW: the handle's Arc, the registry's lock
+//!                (taken and given back), the queue's slot. A name, or a message with a cancel, is 1 more allocation.
+//!   wake         2 RMW: state, slot. From outside: state, handle's Arc, injector, and a look (fence, load) at who sleeps
+//!   poll         3 RMW: slot, state (running), state (suspended)
+//!   end          4 RMW: the registry's lock (taken and given back), state (done), references
+//!   await        2 RMW for the waker (its clone, state), 2 at the end (the handle's Arc, the handle's reference)
+//!   cancel       1 RMW, and the wake
+//! ```
 
 mod cell;
 mod error;

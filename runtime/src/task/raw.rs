@@ -458,7 +458,7 @@ pub(super) unsafe fn drop_handle(task: NonNull<Header>) {
     // SAFETY: by the handle's reference.
     let header = unsafe { task.as_ref() };
     let left = header.state.transition_to_handle_dropped();
-    // Once the task is done the field is whoever's JOIN_WAKER said, and empty soon: it stays as it is.
+    // If the task is done, a waker that was stored is being taken just now by whoever finished it: the field is not the handle's.
     if left.waker || planted(Bug::JoinWakerTakenByBoth) && left.outcome {
         // SAFETY: rule 4, JOIN_WAKER was taken back by this transition.
         let waker = header.join_waker.with_mut(|slot| unsafe { (*slot).take() });

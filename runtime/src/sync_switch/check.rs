@@ -2,11 +2,11 @@
 //!
 //! Rules for models, learnt from what loom does:
 //!
-//! * Its threads are coroutines on one thread of the system, and a thread-local is one for all of them. The runtime has two that a model
-//!   meets: the current task (`current`), which a run sets and puts back and no model asks for, and the bracket of a poll (`leaf`), which
-//!   opens and closes while the task is RUNNING. A model with one task is thus never in two brackets at once; a thread beside it that
-//!   polls a handle may find the bracket's answers, so it asks the handle past its leaf (`Task::leave_waker`) wherever one of them could
-//!   make a difference, that is, wherever there is a cancel.
+//! * Its threads are coroutines on one thread of the system, and a thread-local is one for all of them. A model of one task may meet these:
+//!   the current task (`current`), which a run sets and puts back and no model asks for; the outcomes that wait to be dropped (`raw`), of
+//!   which there is one; and the bracket of a poll (`leaf`), which opens and closes while the task is RUNNING, so that there are never two.
+//!   But a thread beside it that polls the handle may find the bracket's answers. So it asks the handle past its leaf
+//!   (`Task::leave_waker`) wherever they could make a difference, that is, wherever there is a cancel.
 //! * A panic may be caught on its way out of a model, by the very code that is checked. So panics are counted as they begin; a model that
 //!   wants one uses `resume_unwind`, which does not count.
 //! * SeqCst loads and stores are no more than AcqRel to it; only its fences are SeqCst. Condvars never wake by themselves, and waiting for

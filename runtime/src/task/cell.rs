@@ -24,7 +24,7 @@
 use super::error::TaskError;
 use super::id::TaskId;
 use super::raw::Vtable;
-use super::state::State;
+use super::state::{Request, State};
 use crate::sync_switch::{AtomicPtr, Mutex, UnsafeCell};
 use std::panic::Location;
 use std::ptr::NonNull;
@@ -141,15 +141,19 @@ impl Header {
             .and_then(|rare| rare.0.lock().cancel_message.clone())
     }
 
-    pub(super) fn set_cancel_message(&self, message: Option<&str>) {
-        // A request without a message replaces an earlier one's; where there was none, nothing needs to be made.
-        if message.is_some() || self.rare().is_some() {
-            let old = std::mem::replace(
-                &mut self.rare_or_new().0.lock().cancel_message,
-                message.map(Arc::from),
-            );
-            drop(old);
+    /// Makes a request, and keeps its message if it is not refused. Both under one lock, which whoever ends the task takes to read
+    /// the message: it is never that of a request that was refused.
+    pub(super) fn request_cancel(&self, message: Option<&str>) -> Request {
+        if message.is_none() && self.rare().is_none() {
+            return self.state.transition_to_cancel_kept();
         }
+        let mut fields = self.rare_or_new().0.lock();
+        let request = self.state.transition_to_cancel_kept();
+        if request != Request::Refused {
+            // A request without a message replaces an earlier one's.
+            fields.cancel_message = message.map(Arc::from);
+        }
+        request
     }
 }
 

@@ -301,9 +301,7 @@ unsafe fn cancel(task: NonNull<Header>, message: Option<&str>) -> bool {
     if header.state.load().is_done() {
         return false;
     }
-    // The message is there before the request can be seen.
-    header.set_cancel_message(message);
-    match header.state.transition_to_cancel_kept() {
+    match header.request_cancel(message) {
         Request::Refused => return false,
         Request::Kept => {}
         // SAFETY: the transition made the queue's reference.

@@ -151,7 +151,8 @@ pub fn current_worker() -> Option<usize> {
     with_worker(|worker| worker.map(Worker::index))
 }
 
-/// Every unfinished task of this thread's runtime; empty where there is none. asyncio's `all_tasks`.
+/// Every unfinished task of this thread's runtime, that of a `block_on` included (as asyncio lists `main`); empty where there is no
+/// runtime. asyncio's `all_tasks`.
 pub fn all_tasks() -> Vec<TaskRef> {
     handle()
         .map(|handle| handle.all_tasks())

@@ -162,15 +162,25 @@ impl Handle {
         if let Some(name) = name {
             task.set_name(name);
         }
-        trace::task_spawned(entry.header());
-        if self.is_forked() {
-            entry.abandon(TaskError::refused(Refusal::Forked));
-        } else if !self.bind(&entry) {
-            entry.abandon(TaskError::refused(Refusal::Closed));
-        } else {
+        if let Some(entry) = self.accept(entry) {
             self.route().submit(entry, Why::Spawned);
         }
         task
+    }
+
+    /// Registers a new task, or refuses it.
+    #[inline]
+    fn accept(&self, entry: Runnable) -> Option<Runnable> {
+        trace::task_spawned(entry.header());
+        let refusal = if self.is_forked() {
+            Refusal::Forked
+        } else if self.bind(&entry) {
+            return Some(entry);
+        } else {
+            Refusal::Closed
+        };
+        entry.abandon(TaskError::refused(refusal));
+        None
     }
 
     /// Runs a closure that blocks on a thread made for that. asyncio's `run_in_executor` and `to_thread`.
@@ -203,12 +213,7 @@ impl Handle {
         if let Some(name) = name {
             task.set_name(name);
         }
-        trace::task_spawned(entry.header());
-        if self.is_forked() {
-            entry.abandon(TaskError::refused(Refusal::Forked));
-        } else if !self.bind(&entry) {
-            entry.abandon(TaskError::refused(Refusal::Closed));
-        } else {
+        if let Some(entry) = self.accept(entry) {
             self.pool().submit(self, entry);
         }
         task

@@ -96,12 +96,10 @@ impl fmt::Display for ShutdownReport {
             let (name, at) = (task.name(), task.spawned_at());
             write!(f, "\n  task {name}, spawned at {at}, is still {phase}")?;
         }
-        if self.late_blocking_threads > 0 {
-            write!(
-                f,
-                "\n  {} blocking threads are still busy",
-                self.late_blocking_threads
-            )?;
+        match self.late_blocking_threads {
+            0 => {}
+            1 => f.write_str("\n  a blocking thread is still busy")?,
+            more => write!(f, "\n  {more} blocking threads are still busy")?,
         }
         if !self.workers_ended {
             f.write_str("\n  a worker thread is still in a poll")?;

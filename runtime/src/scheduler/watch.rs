@@ -194,9 +194,11 @@ fn look_at_long_poll(handle: &Handle, index: usize, slot: &Slot, seen: &mut Seen
         return;
     }
     let asleep = is_asleep(slot.counters.thread.load(Relaxed));
-    if asleep && all_busy {
+    // Twice in a row: a thread that is preempted now and then may well be waiting for a lock at one look.
+    if asleep && seen.asleep && all_busy {
         scheduler.replace_blocked(handle, index, slot);
     }
+    seen.asleep = asleep;
     if slow {
         seen.reported = true;
         slot.counters.slow_polls.add(1);

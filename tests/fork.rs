@@ -38,10 +38,16 @@ fn in_child(what: &str, child: impl FnOnce() -> bool) {
 fn in_each_verb(runtime: Runtime, what: &str) {
     let handle = runtime.handle().clone();
     let pending = heist::run_coroutine_threadsafe(std::future::pending::<()>(), &handle);
-    in_child(&format!("{what}, spawn"), || handle.spawn(async {}).is_done());
-    in_child(&format!("{what}, spawn_blocking"), || handle.spawn_blocking(|| {}).is_done());
+    in_child(&format!("{what}, spawn"), || {
+        handle.spawn(async {}).is_done()
+    });
+    in_child(&format!("{what}, spawn_blocking"), || {
+        handle.spawn_blocking(|| {}).is_done()
+    });
     in_child(&format!("{what}, block_on"), || {
-        handle.block_on(async {}).is_err_and(|error| error.is_refused() && error.to_string().contains("forked"))
+        handle
+            .block_on(async {})
+            .is_err_and(|error| error.is_refused() && error.to_string().contains("forked"))
     });
     in_child(&format!("{what}, run_coroutine_threadsafe"), || {
         let future = heist::run_coroutine_threadsafe(async {}, &handle);
@@ -56,11 +62,19 @@ fn in_each_verb(runtime: Runtime, what: &str) {
     });
     in_child(&format!("{what}, a new runtime"), || {
         let other = Builder::new().worker_threads(1).build().unwrap();
-        other.run(async { heist::spawn(async { 2 }).await.unwrap() }).unwrap() == 2
+        other
+            .run(async { heist::spawn(async { 2 }).await.unwrap() })
+            .unwrap()
+            == 2
             && other.shutdown(Duration::from_secs(10)).is_complete()
     });
     // The parent notices nothing of all that.
-    assert_eq!(runtime.run(async { heist::spawn(async { 1 }).await.unwrap() }).unwrap(), 1);
+    assert_eq!(
+        runtime
+            .run(async { heist::spawn(async { 1 }).await.unwrap() })
+            .unwrap(),
+        1
+    );
     let mut kept = Some(runtime);
     in_child(&format!("{what}, drop"), || {
         drop(kept.take());
@@ -77,7 +91,10 @@ fn a_forked_child_is_refused_and_never_hangs() {
         let runtime = Builder::new().worker_threads(workers).build().unwrap();
         in_each_verb(runtime, &format!("{workers} workers"));
     }
-    in_each_verb(Builder::new().current_thread().build().unwrap(), "current thread");
+    in_each_verb(
+        Builder::new().current_thread().build().unwrap(),
+        "current thread",
+    );
 
     // Forked from inside a task.
     let runtime = Builder::new().worker_threads(2).build().unwrap();

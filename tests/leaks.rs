@@ -19,7 +19,11 @@ fn held() -> (usize, usize) {
 fn settle(to: (usize, usize), what: &str) {
     let began = Instant::now();
     while held() != to {
-        assert!(began.elapsed() < Duration::from_secs(10), "{what}: {:?} instead of {to:?}", held());
+        assert!(
+            began.elapsed() < Duration::from_secs(10),
+            "{what}: {:?} instead of {to:?}",
+            held()
+        );
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -29,7 +33,9 @@ fn use_everything(runtime: &Runtime) {
     runtime
         .run(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let client = TcpStream::connect(listener.local_addr().unwrap())
+                .await
+                .unwrap();
             let (server, _) = listener.accept().await.unwrap();
             client.write_all(b"x").await.unwrap();
             server.read_exact(&mut [0]).await.unwrap();
@@ -49,8 +55,14 @@ fn use_everything(runtime: &Runtime) {
 fn runtimes_leave_no_threads_and_no_descriptors() {
     let before = held();
     for n in 0..200 {
-        let builder = Builder::new().worker_threads(1 + n % 4).portable_driver(n % 2 == 0);
-        let builder = if n % 5 == 0 { builder.current_thread() } else { builder };
+        let builder = Builder::new()
+            .worker_threads(1 + n % 4)
+            .portable_driver(n % 2 == 0);
+        let builder = if n % 5 == 0 {
+            builder.current_thread()
+        } else {
+            builder
+        };
         let runtime = builder.build().unwrap();
         if n % 3 > 0 {
             use_everything(&runtime);
@@ -65,7 +77,13 @@ fn runtimes_leave_no_threads_and_no_descriptors() {
 
     // One that cannot start leaves nothing either.
     for _ in 0..20 {
-        assert!(Builder::new().worker_threads(4).thread_stack_size(1 << 46).build().is_err());
+        assert!(
+            Builder::new()
+                .worker_threads(4)
+                .thread_stack_size(1 << 46)
+                .build()
+                .is_err()
+        );
     }
     settle(before, "no thread could be started");
 
@@ -107,7 +125,9 @@ fn runtimes_leave_no_threads_and_no_descriptors() {
     for _ in 0..20 {
         runtime.spawn(async { std::thread::sleep(Duration::from_millis(30)) });
     }
-    runtime.block_on(heist::sleep(Duration::from_millis(50))).unwrap();
+    runtime
+        .block_on(heist::sleep(Duration::from_millis(50)))
+        .unwrap();
     drop(runtime);
     settle(before, "with spares");
 }

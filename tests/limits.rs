@@ -14,10 +14,16 @@ fn entries(path: &str) -> usize {
 
 /// Sets a limit and gives what it was.
 fn limit(what: libc::__rlimit_resource_t, to: libc::rlim_t) -> libc::rlim_t {
-    let mut old = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let mut old = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: `old` is valid for the call.
     assert_eq!(unsafe { libc::getrlimit(what, &raw mut old) }, 0);
-    let new = libc::rlimit { rlim_cur: to.min(old.rlim_max), rlim_max: old.rlim_max };
+    let new = libc::rlimit {
+        rlim_cur: to.min(old.rlim_max),
+        rlim_max: old.rlim_max,
+    };
     // SAFETY: `new` is valid for the call.
     assert_eq!(unsafe { libc::setrlimit(what, &raw const new) }, 0);
     old.rlim_cur
@@ -26,7 +32,11 @@ fn limit(what: libc::__rlimit_resource_t, to: libc::rlim_t) -> libc::rlim_t {
 fn threads_settle_at(count: usize, what: &str) {
     let began = Instant::now();
     while entries("/proc/self/task") != count {
-        assert!(began.elapsed() < Duration::from_secs(10), "{what}: {} threads instead of {count}", entries("/proc/self/task"));
+        assert!(
+            began.elapsed() < Duration::from_secs(10),
+            "{what}: {} threads instead of {count}",
+            entries("/proc/self/task")
+        );
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -41,16 +51,26 @@ fn without_descriptors() {
                 files.push(file);
             }
             files.truncate(files.len() - left);
-            let built = Builder::new().worker_threads(2).portable_driver(portable).build();
+            let built = Builder::new()
+                .worker_threads(2)
+                .portable_driver(portable)
+                .build();
             if left == 0 {
                 assert!(built.is_err(), "with no descriptor left");
             }
             if let Ok(runtime) = built {
-                assert_eq!(runtime.run(async { heist::spawn(async { 1 }).await.unwrap() }).unwrap(), 1);
+                assert_eq!(
+                    runtime
+                        .run(async { heist::spawn(async { 1 }).await.unwrap() })
+                        .unwrap(),
+                    1
+                );
                 // Sockets may be errors, and nothing else.
                 runtime
                     .run(async {
-                        let Ok(listener) = TcpListener::bind("127.0.0.1:0").await else { return };
+                        let Ok(listener) = TcpListener::bind("127.0.0.1:0").await else {
+                            return;
+                        };
                         let addr = listener.local_addr().unwrap();
                         let client = heist::spawn(TcpStream::connect(addr));
                         let _ = heist::timeout(Duration::from_millis(20), listener.accept()).await;
@@ -62,7 +82,11 @@ fn without_descriptors() {
             }
             drop(files);
             threads_settle_at(before.0, "descriptors");
-            assert_eq!(entries("/proc/self/fd"), before.1, "{left} left, portable: {portable}");
+            assert_eq!(
+                entries("/proc/self/fd"),
+                before.1,
+                "{left} left, portable: {portable}"
+            );
         }
     }
     limit(libc::RLIMIT_NOFILE, old);
@@ -82,11 +106,19 @@ fn without_room_for_threads() {
     for room in 0..8_u64 {
         let space = address_space() + (64 << 20) + room * STACK as u64;
         let old = limit(libc::RLIMIT_AS, space);
-        let runtime = Builder::new().worker_threads(3).thread_stack_size(STACK).build();
+        let runtime = Builder::new()
+            .worker_threads(3)
+            .thread_stack_size(STACK)
+            .build();
         match &runtime {
             Ok(runtime) => {
                 built += 1;
-                assert_eq!(runtime.run(async { heist::spawn(async { 1 }).await.unwrap() }).unwrap(), 1);
+                assert_eq!(
+                    runtime
+                        .run(async { heist::spawn(async { 1 }).await.unwrap() })
+                        .unwrap(),
+                    1
+                );
                 // A blocking closure runs or is refused; a blocked worker is replaced or not; nobody hangs.
                 let closure = runtime.block_on(runtime.spawn_blocking(|| 2)).unwrap();
                 assert!(closure.is_ok_and(|value| value == 2) || room < 6);

@@ -69,11 +69,21 @@ enum Job {
 
 /// The pool is closed, or has no thread and can start none.
 #[derive(Debug)]
-pub(crate) struct NoThread(Option<io::Error>);
+pub(crate) struct NoThread(Option<Arc<io::Error>>);
+
+impl NoThread {
+    fn refusal(&self) -> TaskError {
+        TaskError::refused(match &self.0 {
+            Some(error) => Refusal::NoThread(error.clone()),
+            None => Refusal::Closed,
+        })
+    }
+}
 
 impl From<NoThread> for io::Error {
-    fn from(NoThread(error): NoThread) -> Self {
-        error.unwrap_or_else(|| Self::other(TaskError::refused(Refusal::Closed)))
+    fn from(no_thread: NoThread) -> Self {
+        let kind = no_thread.0.as_ref().map(|error| error.kind());
+        Self::new(kind.unwrap_or(io::ErrorKind::Other), no_thread.refusal())
     }
 }
 
@@ -97,14 +107,8 @@ impl BlockingPool {
 
     /// Queues a blocking task; one that cannot be run is refused.
     pub(crate) fn submit(&self, handle: &Handle, task: Runnable) {
-        if let Err((job, NoThread(error))) = self.0.submit(Job::Task(task, handle.clone()))
-            && let Job::Task(task, _) = job
-        {
-            task.abandon(TaskError::refused(match error {
-                Some(error) => Refusal::Build(error),
-                None => Refusal::Closed,
-            }));
-        }
+        // Refused by then, if there is no thread.
+        let _ = self.0.submit(Job::Task(task, handle.clone()));
     }
 
     pub(crate) fn offload(&self) -> Offload {
@@ -163,22 +167,23 @@ pub(crate) struct Offload(Arc<Pool>);
 
 impl Offload {
     pub(crate) fn run(&self, job: Box<dyn FnOnce() + Send>) -> Result<(), NoThread> {
-        self.0
-            .submit(Job::Offloaded(job))
-            .map_err(|(_, error)| error)
+        self.0.submit(Job::Offloaded(job))
     }
 }
 
 impl Pool {
-    fn submit(self: &Arc<Self>, job: Job) -> Result<(), (Job, NoThread)> {
+    /// Queues a job; refuses it if there is no thread for it.
+    fn submit(self: &Arc<Self>, job: Job) -> Result<(), NoThread> {
         let mut counts = self.counts.lock();
-        let Some(sender) = &counts.sender else {
-            drop(counts);
-            return Err((job, NoThread(None)));
+        let sent = match &counts.sender {
+            Some(sender) => sender.send(job).map_err(|unsent| unsent.0),
+            None => Err(job),
         };
-        if let Err(crossbeam_channel::SendError(job)) = sender.send(job) {
+        if let Err(job) = sent {
             drop(counts);
-            return Err((job, NoThread(None)));
+            let closed = NoThread(None);
+            job.refuse(&closed);
+            return Err(closed);
         }
         counts.queued += 1;
         let waiting = counts.threads - counts.busy;
@@ -197,18 +202,21 @@ impl Pool {
         counts.threads -= 1;
         self.ended.notify_all();
         if counts.threads > 0 {
-            // Another thread will get to the job.
+            // Another thread will get to the job; or it does not start either, and whoever wanted it gets here later.
             return Ok(());
         }
-        // Nobody will: the job, or one that waits like it, is given back. There is one, unless a thread came and went meanwhile.
-        match self.jobs.try_recv() {
-            Ok(job) => {
-                counts.queued -= 1;
-                drop(counts);
-                Err((job, NoThread(Some(error))))
-            }
-            Err(_) => Ok(()),
+        // Nobody will get to what waits: this job, unless a thread came and went meanwhile, and those of others who relied on this thread.
+        let stranded: Vec<Job> = self.jobs.try_iter().collect();
+        counts.queued -= stranded.len();
+        drop(counts);
+        if stranded.is_empty() {
+            return Ok(());
         }
+        let none = NoThread(Some(Arc::new(error)));
+        for job in stranded {
+            job.refuse(&none);
+        }
+        Err(none)
     }
 
     fn run_thread(&self) {
@@ -241,6 +249,14 @@ impl Pool {
 }
 
 impl Job {
+    fn refuse(self, why: &NoThread) {
+        match self {
+            Self::Task(task, _) => task.abandon(why.refusal()),
+            // Its destructor answers whoever waits for it.
+            Self::Offloaded(job) => drop(job),
+        }
+    }
+
     /// Gives the runtime whose paused clock may have waited for this.
     fn run(self) -> Option<Handle> {
         match self {

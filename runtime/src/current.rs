@@ -22,8 +22,8 @@ struct Pointers {
     hidden: Cell<*const Worker>,
     /// Every worker in whose loop this thread is. Invariant: null, or a node whose `enter_worker` has not returned.
     seats: Cell<*const Seat>,
-    /// Invariant: `None`, or a task that this thread runs (its guard is alive, and the run holds a reference).
-    task: Cell<Option<NonNull<Header>>>,
+    /// Invariant: null, or a frame whose guard (`enter_task`) is alive.
+    tasks: Cell<*const Frame>,
     /// The budget of a poll on this thread.
     budget: Cell<u32>,
 }
@@ -35,7 +35,7 @@ thread_local! {
             worker: Cell::new(std::ptr::null()),
             hidden: Cell::new(std::ptr::null()),
             seats: Cell::new(std::ptr::null()),
-            task: Cell::new(None),
+            tasks: Cell::new(std::ptr::null()),
             budget: Cell::new(BUDGET),
         }
     };
@@ -47,6 +47,21 @@ thread_local! {
 struct Seat {
     worker: *const Worker,
     under: *const Seat,
+}
+
+/// A node of the list of the tasks that a thread runs, on the stack of the run: one, and those in whose poll it waits or shuts down.
+pub(crate) struct Frame {
+    /// Invariant: the run holds a reference.
+    task: NonNull<Header>,
+    under: *const Frame,
+}
+
+impl Frame {
+    /// The frame of a run that begins. The caller has a reference to `task` for as long as it has the frame.
+    pub(crate) fn new(task: NonNull<Header>) -> Self {
+        let under = POINTERS.with(|pointers| pointers.tasks.get());
+        Self { task, under }
+    }
 }
 
 /// Puts a value back when dropped.
@@ -118,10 +133,22 @@ pub(crate) fn budget() -> u32 {
     POINTERS.with(|pointers| pointers.budget.get())
 }
 
-/// Makes a task the current one until the guard is dropped.
-pub(crate) fn enter_task(task: NonNull<Header>) -> impl Drop {
-    let before = POINTERS.with(|pointers| pointers.task.replace(Some(task)));
-    Restore(&POINTERS, |pointers| &pointers.task, before)
+/// Makes the frame's task the current one until the guard is dropped.
+pub(crate) fn enter_task(frame: &Frame) -> impl Drop {
+    let before = POINTERS.with(|pointers| pointers.tasks.replace(frame));
+    Restore(&POINTERS, |pointers| &pointers.tasks, before)
+}
+
+/// The tasks that this thread runs, the innermost first: the current one, and those that it would keep from ending by waiting for them.
+pub(crate) fn tasks_here() -> impl Iterator<Item = TaskRef> {
+    let mut next = POINTERS.with(|pointers| pointers.tasks.get());
+    std::iter::from_fn(move || {
+        // SAFETY: by the invariant of `tasks`: the frames are further up this thread's stack.
+        let frame = unsafe { next.as_ref() }?;
+        next = frame.under;
+        // SAFETY: by the invariant of `Frame::task`.
+        Some(unsafe { TaskRef::new(frame.task) })
+    })
 }
 
 /// The task that this thread runs now. asyncio's `current_task`.
@@ -139,9 +166,7 @@ pub(crate) fn enter_task(task: NonNull<Header>) -> impl Drop {
 /// assert!(heist_runtime::current_task().is_none());
 /// ```
 pub fn current_task() -> Option<TaskRef> {
-    let task = POINTERS.with(|pointers| pointers.task.get())?;
-    // SAFETY: by the invariant of `task`.
-    Some(unsafe { TaskRef::new(task) })
+    tasks_here().next()
 }
 
 /// The index of the worker that this thread is, if it is one: a number from 0, unique among the runtime's live workers.

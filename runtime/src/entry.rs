@@ -13,6 +13,7 @@ const UNWIND: Duration = Duration::from_secs(5);
 /// # Panics
 ///
 /// The runtime could not be built, or `main` was cancelled; a panic of `main` goes on here.
+#[track_caller]
 pub fn run_main<F: Future>(builder: Builder, main: F) -> F::Output {
     finish(&build(builder), main)
 }
@@ -22,6 +23,7 @@ pub fn run_main<F: Future>(builder: Builder, main: F) -> F::Output {
 /// # Panics
 ///
 /// As for `run_main`, and if the limit passes.
+#[track_caller]
 pub fn run_test<F: Future>(builder: Builder, limit: Option<Duration>, test: F) -> F::Output {
     let runtime = build(builder);
     let Some(limit) = limit else {
@@ -43,6 +45,7 @@ pub fn run_test<F: Future>(builder: Builder, limit: Option<Duration>, test: F) -
     finish(&runtime, test)
 }
 
+#[track_caller]
 fn build(builder: Builder) -> Runtime {
     match builder.build() {
         Ok(runtime) => runtime,
@@ -50,6 +53,7 @@ fn build(builder: Builder) -> Runtime {
     }
 }
 
+#[track_caller]
 fn finish<F: Future>(runtime: &Runtime, future: F) -> F::Output {
     match runtime.block_on(future) {
         Ok(output) => output,

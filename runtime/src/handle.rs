@@ -14,6 +14,7 @@ use crate::trace;
 use heist_io_driver::{Clock, fork, leaf};
 use parking_lot::Mutex;
 use std::fmt;
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -136,7 +137,7 @@ impl Handle {
         self.spawn_at(Location::caller(), None, || future)
     }
 
-    /// As [`spawn`](Self::spawn), but makes the future in its place: a large one is never on the stack.
+    /// As [`spawn`](Self::spawn), but makes the future in its place: an optimised build does not put a large one on the stack.
     #[track_caller]
     #[inline]
     pub fn spawn_with<F>(&self, future: impl FnOnce() -> F) -> Task<F::Output>
@@ -239,8 +240,9 @@ impl Handle {
         if self.is_forked() {
             return Err(TaskError::refused(Refusal::Forked));
         }
-        self.begin_blocking()?;
-        let _blocking = Blocking(self);
+        // Before this thread, if it is a worker, counts as blocked, and until it counts as astray: a paused clock does not jump in between.
+        let _counted = CountedRoot::new(self.scheduler());
+        let _blocking = self.begin_blocking()?;
         let _entered = self.enter();
         let _aside = leaf::set_aside();
         current::without_worker(|| {
@@ -255,39 +257,34 @@ impl Handle {
     }
 
     /// This thread is about to block. If it is a worker, of whichever runtime, a spare takes its place; the error says that it cannot.
-    pub(crate) fn begin_blocking(&self) -> Result<(), TaskError> {
-        let refused = current::ask_workers(|worker| match worker.begin_blocking() {
-            Ok(()) => None,
-            // Another runtime's only worker may block on this one: this one goes on.
-            Err(_) if !worker.handle().is_same(self) => None,
-            Err(_) => Some(TaskError::refused(Refusal::WouldDeadlock)),
-        });
-        refused.map_or(Ok(()), Err)
-    }
-
-    /// What this thread blocked for is over: it goes on in the poll that it was in.
-    pub(crate) fn end_blocking(&self) {
+    pub(crate) fn begin_blocking(&self) -> Result<Blocking, TaskError> {
+        let mut refused = false;
         current::ask_workers(|worker| {
-            worker.end_blocking();
+            // Another runtime's only worker may block on this one: this one goes on.
+            refused |= worker.begin_blocking().is_err() && worker.handle().is_same(self);
             None::<()>
         });
+        let blocking = Blocking(PhantomData);
+        if refused {
+            return Err(TaskError::refused(Refusal::WouldDeadlock));
+        }
+        Ok(blocking)
     }
 
     fn drive_threaded(&self, root: &PollRoot<'_>) {
-        let scheduler = self.scheduler();
-        loop {
-            let done = scheduler.as_root(|| root.poll());
-            if done {
-                return;
-            }
+        while !root.poll() {
             root.root().park();
         }
     }
 
     /// A current-thread runtime has one seat, and `block_on`'s threads take turns on it.
     fn drive_seat(&self, root: &PollRoot<'_>) {
+        let is_mine = |waiting: &Arc<Root>| Arc::ptr_eq(waiting, root.root());
         loop {
             if root.poll() {
+                // In the list it would keep the runtime alive.
+                let mut waiting = self.0.core.waiting_roots.lock();
+                waiting.retain(|waiting| !is_mine(waiting));
                 return;
             }
             match Worker::take_seat(self, 0) {
@@ -307,7 +304,11 @@ impl Handle {
                     }
                 }
                 None => {
-                    self.0.core.waiting_roots.lock().push(root.root().clone());
+                    let mut waiting = self.0.core.waiting_roots.lock();
+                    if !waiting.iter().any(is_mine) {
+                        waiting.push(root.root().clone());
+                    }
+                    drop(waiting);
                     // The seat may have been left before this root stood in the list.
                     if !self.scheduler().is_seat_free() {
                         root.root().park();
@@ -362,12 +363,31 @@ impl Handle {
     }
 }
 
-/// Ends what [`Handle::begin_blocking`] began.
-pub(crate) struct Blocking<'a>(pub(crate) &'a Handle);
+/// One root that can run.
+struct CountedRoot<'a>(&'a Scheduler);
 
-impl Drop for Blocking<'_> {
+impl<'a> CountedRoot<'a> {
+    fn new(scheduler: &'a Scheduler) -> Self {
+        scheduler.root_woken();
+        Self(scheduler)
+    }
+}
+
+impl Drop for CountedRoot<'_> {
     fn drop(&mut self) {
-        self.0.end_blocking();
+        self.0.root_rests();
+    }
+}
+
+/// What this thread blocks for. When that is over it goes on in the poll that it was in.
+pub(crate) struct Blocking(PhantomData<*const ()>);
+
+impl Drop for Blocking {
+    fn drop(&mut self) {
+        current::ask_workers(|worker| {
+            worker.end_blocking();
+            None::<()>
+        });
     }
 }
 

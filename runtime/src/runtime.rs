@@ -5,7 +5,7 @@ use crate::handle::Handle;
 use crate::task::{Refusal, Task, TaskError};
 use std::ops::Deref;
 
-/// A runtime. Everything that a [`Handle`] can, and the right to shut it down.
+/// A runtime: everything that a [`Handle`] can, and its end.
 ///
 /// asyncio's `Runner`. Dropping it asks every task to end, waits for them and for the threads for as long as
 /// [`Builder::shutdown_timeout`] says, and may be done on any thread, the runtime's own workers included.
@@ -142,7 +142,7 @@ where
     crate::spawn::spawn_here(std::panic::Location::caller(), None, || future)
 }
 
-/// As [`spawn`], but makes the future in its place: a large one is never on the stack.
+/// As [`spawn`], but makes the future in its place: an optimised build does not put a large one on the stack.
 #[track_caller]
 #[inline]
 pub fn spawn_with<F>(future: impl FnOnce() -> F) -> Task<F::Output>

@@ -32,6 +32,7 @@ pub(crate) use worker::Worker;
 
 use crate::current;
 use crate::handle::Handle;
+use crate::sync_switch::fence;
 use crate::task::{Refusal, Runnable, TaskError};
 use crate::trace;
 use crossbeam_deque::Injector;
@@ -43,6 +44,7 @@ use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{
     AtomicBool, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Release,
+    Ordering::SeqCst,
 };
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -64,14 +66,15 @@ pub(crate) struct Scheduler {
     threaded: bool,
     driver: Mutex<Driver>,
     io: IoHandle,
-    /// Threads without a permit that wait to stand in for another.
+    /// Threads without a permit that wait to stand in for another. Invariant: a permit that is taken from a thread or given to one changes
+    /// hands under this lock, and so does whether a thread is astray; so the slots listed here have no permit.
     spares: Mutex<Vec<usize>>,
     pub(crate) monitor: Monitor,
     stopping: AtomicBool,
     threads: Mutex<Vec<JoinHandle<()>>>,
     live: Mutex<usize>,
     exited: Condvar,
-    /// Threads in `block_on` that are polling just now: a paused clock stands still while there is one.
+    /// Roots that can run: woken and not yet polled, or in their poll. A paused clock stands still while there is one.
     roots: AtomicUsize,
     thread: ThreadConfig,
 }
@@ -171,6 +174,19 @@ impl Scheduler {
     pub(crate) fn inject(&self, task: Runnable) {
         self.injector.push(task);
         self.notify();
+        // Pairs, by the fence in `notify`, with the one in `stop`: either this sees that the workers leave, or the last one sees the task.
+        if self.is_stopping() {
+            self.clear_if_deserted();
+        }
+    }
+
+    /// A task came after the last worker: nobody else will end it.
+    #[cold]
+    fn clear_if_deserted(&self) {
+        let deserted = *self.live.lock() == 0;
+        if deserted {
+            self.end_queued();
+        }
     }
 
     pub(crate) fn injected(&self) -> usize {
@@ -196,19 +212,17 @@ impl Scheduler {
         self.slot(0).is_some_and(Slot::is_vacant)
     }
 
-    /// Polls a `block_on`'s future: while that runs, a paused clock stands still.
-    pub(crate) fn as_root<R>(&self, poll: impl FnOnce() -> R) -> R {
-        struct Done<'a>(&'a Scheduler);
-        impl Drop for Done<'_> {
-            fn drop(&mut self) {
-                // AcqRel: pairs with the Acquire in `is_quiet`.
-                self.0.roots.fetch_sub(1, AcqRel);
-                self.0.quieted();
-            }
-        }
+    /// The future of a `block_on` is woken, or about to be polled for the first time.
+    pub(crate) fn root_woken(&self) {
+        // AcqRel: pairs with the Acquire in `is_quiet`.
         self.roots.fetch_add(1, AcqRel);
-        let _done = Done(self);
-        poll()
+    }
+
+    /// The poll that `root_woken` announced is over, or will not be.
+    pub(crate) fn root_rests(&self) {
+        // AcqRel: as above.
+        self.roots.fetch_sub(1, AcqRel);
+        self.quieted();
     }
 
     /// Wakes the one worker of a current-thread runtime.
@@ -221,11 +235,21 @@ impl Scheduler {
         !self.injector.is_empty() || self.slots().any(|(_, slot)| !slot.queue.is_deque_empty())
     }
 
-    /// Whether nothing of this runtime can run before time passes or the kernel says something.
-    fn is_quiet(&self) -> bool {
+    /// Whether nothing of this runtime can run before time passes or the kernel says something. `is_pool_busy`: whether a blocking closure
+    /// runs or waits.
+    ///
+    /// What stops running is counted elsewhere before: a worker that calls `block_on` as a root, a root's thread as astray, and what any of
+    /// them has woken as awake. So each is asked after those that hand over to it, and the workers, to whom all do, once more.
+    fn is_quiet(&self, is_pool_busy: impl FnOnce() -> bool) -> bool {
         self.idle.awake() == 0
+            && !is_pool_busy()
             && self.roots.load(Acquire) == 0
-            && !self.slots().any(|(_, slot)| slot.is_stray())
+            && self.is_unwatched()
+    }
+
+    /// Whether there is nothing for the monitor to look after: all workers sleep, and none that was replaced goes on in its poll.
+    fn is_unwatched(&self) -> bool {
+        !self.slots().any(|(_, slot)| slot.is_stray()) && self.idle.awake() == 0
     }
 
     /// A thread has stopped running: if that was the last and the clock is paused, the one that waits in the driver may move it on.
@@ -276,12 +300,16 @@ impl Scheduler {
         if !self.threaded {
             return Err(io::Error::other(TaskError::refused(Refusal::WouldDeadlock)));
         }
-        let spare = self.spares.lock().pop();
+        let spare = {
+            let mut spares = self.spares.lock();
+            let spare = spares.pop();
+            if let Some(slot) = spare.and_then(|index| self.slot(index)) {
+                slot.give_permit();
+            }
+            spare
+        };
         let index = match spare {
             Some(index) => {
-                if let Some(slot) = self.slot(index) {
-                    slot.give_permit();
-                }
                 self.unpark(index);
                 index
             }
@@ -309,11 +337,12 @@ impl Scheduler {
 
     /// Takes the permit of a worker that was found blocked in its poll, and gives it to a spare.
     fn replace_blocked(&self, handle: &Handle, index: usize, slot: &Slot) {
-        // Before the permit goes: a worker that finds it gone at the end of its poll takes this back.
-        slot.set_stray(true);
-        if !slot.take_permit() {
-            slot.set_stray(false);
-            return;
+        {
+            let _spares = self.spares.lock();
+            if !slot.take_permit() {
+                return;
+            }
+            slot.set_stray(true);
         }
         if let Err(error) = self.replace(handle) {
             {
@@ -336,6 +365,8 @@ impl Scheduler {
     /// Tells every thread to leave its loop.
     pub(crate) fn stop(&self) {
         self.stopping.swap(true, AcqRel);
+        // Pairs with the fence in `notify`; see `inject`.
+        fence(SeqCst);
         for (index, _) in self.slots() {
             self.unpark(index);
         }
@@ -374,14 +405,18 @@ impl Scheduler {
 
     /// After the last worker: ends the tasks that are queued still, and closes the driver. Once is enough, twice does no harm.
     pub(crate) fn clear(&self) {
+        self.end_queued();
+        let mut batch = heist_io_driver::WakeBatch::new();
+        self.driver.lock().shutdown(&mut batch);
+        batch.wake_all();
+    }
+
+    fn end_queued(&self) {
         while let Some(task) = current::without_worker(|| self.take_left()) {
             task.abandon(TaskError::cancelled(Some(
                 "the runtime was shut down".into(),
             )));
         }
-        let mut batch = heist_io_driver::WakeBatch::new();
-        self.driver.lock().shutdown(&mut batch);
-        batch.wake_all();
     }
 
     fn take_left(&self) -> Option<Runnable> {

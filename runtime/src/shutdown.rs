@@ -20,6 +20,7 @@ use crate::trace;
 use heist_io_driver::leaf;
 use parking_lot::{Condvar, Mutex};
 use std::fmt;
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 /// Beyond this a deadline counts as "for ever"; `Instant + Duration::MAX` would overflow.
@@ -32,7 +33,8 @@ pub(crate) struct Shutdown {
 
 enum Progress {
     Running,
-    Begun,
+    /// By this thread.
+    Begun(ThreadId),
     Ended(ShutdownReport),
 }
 
@@ -102,7 +104,7 @@ impl fmt::Display for ShutdownReport {
             more => write!(f, "\n  {more} blocking threads are still busy")?,
         }
         if !self.workers_ended {
-            f.write_str("\n  a worker thread is still in a poll")?;
+            f.write_str("\n  a worker thread has not ended")?;
         }
         Ok(())
     }
@@ -120,7 +122,8 @@ impl Handle {
     /// Asks every task to end, waits for tasks and threads until `deadline` has passed, and says who was late.
     ///
     /// From the moment of the call, new tasks are refused. Legal on any thread, any number of times, from several at once: all get the
-    /// same report. Called from a task of this runtime, that task and its worker are left out: they end when the task does.
+    /// same report. Called from a task of this runtime, that task and its worker are left out: they end when the task does. If somebody else
+    /// shuts down already and waits for it, such a caller does not wait in turn, and learns what has not ended yet.
     ///
     /// What is late is left to itself: it ends when its poll, or its blocking closure, returns.
     pub fn shutdown(&self, deadline: Duration) -> ShutdownReport {
@@ -137,10 +140,11 @@ impl Handle {
             let mut progress = state.progress.lock();
             match &*progress {
                 Progress::Ended(report) => return report.clone(),
-                Progress::Running => *progress = Progress::Begun,
-                Progress::Begun => {
+                Progress::Running => *progress = Progress::Begun(std::thread::current().id()),
+                Progress::Begun(by) => {
+                    let is_mine = *by == std::thread::current().id();
                     drop(progress);
-                    return self.wait_for_shutdown(began, until);
+                    return self.wait_for_shutdown(began, until, is_mine);
                 }
             }
         }
@@ -150,10 +154,14 @@ impl Handle {
         report
     }
 
-    /// Somebody else shuts down already.
-    fn wait_for_shutdown(&self, began: Instant, until: Instant) -> ShutdownReport {
-        // If this worker cannot be replaced it waits all the same: the other one has a deadline.
-        let _ = self.begin_blocking();
+    /// Somebody else shuts down already, or (`is_mine`) this thread does, and calls a destructor that wants the same.
+    fn wait_for_shutdown(&self, began: Instant, until: Instant, is_mine: bool) -> ShutdownReport {
+        let own = Own::of(self);
+        if is_mine || own.is_any() {
+            // That one waits for this thread: were it to wait too, both would until a deadline.
+            return self.report(began, &own, false);
+        }
+        let _blocking = self.begin_blocking();
         let state = self.shutdown_state();
         let mut progress = state.progress.lock();
         loop {
@@ -162,7 +170,7 @@ impl Handle {
             }
             if state.ended.wait_until(&mut progress, until).timed_out() {
                 drop(progress);
-                return self.report(began, &Own::of(self), false);
+                return self.report(began, &own, false);
             }
         }
     }
@@ -173,19 +181,22 @@ impl Handle {
         let tasks = self.all_tasks();
         trace::shutdown_begun(tasks.len());
         // A worker that cannot be replaced goes on alone: what needs it is late, and the report says so.
-        let replaced = self.begin_blocking().is_ok();
-        for task in tasks {
-            if own.task.as_ref() != Some(&task) {
+        let blocking = self.begin_blocking();
+        let replaced = blocking.is_ok();
+        // Not into this thread's own queue, where they would wait for somebody to steal them.
+        current::without_worker(|| {
+            for task in tasks.iter().filter(|task| !own.tasks.contains(task)) {
                 task.cancel("the runtime was shut down");
             }
-        }
+        });
+        drop(tasks);
         self.pool().close();
         if self.scheduler().is_threaded() {
-            self.registry().wait_drained(own.tasks(), until);
+            self.registry().wait_drained(own.tasks.len(), until);
         } else if replaced {
-            self.drain_seat(own.tasks(), until);
+            self.drain_seat(own.tasks.len(), until);
         } else {
-            self.drain_own_seat(own.tasks(), until);
+            self.drain_own_seat(own.tasks.len(), until);
         }
         self.pool().wait_ended(own.blocking, until);
         self.scheduler().stop();
@@ -239,7 +250,7 @@ impl Handle {
         let late_tasks = self
             .all_tasks()
             .into_iter()
-            .filter(|task| own.task.as_ref() != Some(task))
+            .filter(|task| !own.tasks.contains(task))
             .map(|task| LateTask {
                 phase: Header::phase(task.state()),
                 task,
@@ -256,7 +267,8 @@ impl Handle {
 
 /// The part of the runtime that the caller itself is, and cannot wait for.
 struct Own {
-    task: Option<TaskRef>,
+    /// The task that calls, and those further up the stack that wait for it in a `block_on`.
+    tasks: Vec<TaskRef>,
     /// Whether its thread is a worker of this runtime.
     worker: bool,
     /// 1 if its thread is one of the blocking pool.
@@ -265,20 +277,17 @@ struct Own {
 
 impl Own {
     fn of(handle: &Handle) -> Self {
-        let task = current::current_task()
-            .filter(|task| handle.all_tasks().iter().any(|other| other == task));
+        let all = handle.all_tasks();
+        let tasks = current::tasks_here().filter(|task| all.contains(task));
         let worker = current::ask_workers(|worker| worker.handle().is_same(handle).then_some(()));
-        let worker = worker.is_some();
-        // A task of this runtime runs on a worker, in a `block_on`, or on a blocking thread.
-        let blocking = usize::from(task.is_some() && !worker && handle.pool().is_own_thread());
         Self {
-            task,
-            worker,
-            blocking,
+            tasks: tasks.collect(),
+            worker: worker.is_some(),
+            blocking: usize::from(handle.pool().is_own_thread()),
         }
     }
 
-    fn tasks(&self) -> usize {
-        usize::from(self.task.is_some())
+    fn is_any(&self) -> bool {
+        !self.tasks.is_empty() || self.worker || self.blocking > 0
     }
 }

@@ -1,7 +1,7 @@
 //! From a thread outside: submit a coroutine, wait for its result.
 
 use crate::current;
-use crate::handle::{Blocking, Handle};
+use crate::handle::Handle;
 use crate::task::{Task, TaskError, TaskRef, drop_payload};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use parking_lot::Mutex;
@@ -62,7 +62,7 @@ pub mod concurrent {
     enum Slot<T> {
         Pending(Task<T>),
         Ended(Result<T, TaskError>),
-        Taken,
+        Taken { failed: bool },
     }
 
     /// The waker of the task's end.
@@ -179,10 +179,8 @@ pub mod concurrent {
         pub fn result(&self, timeout: impl Into<Option<Duration>>) -> Result<T, Error> {
             self.wait(timeout.into())?;
             let mut slot = self.outcome.lock();
-            match std::mem::replace(slot.ended(), Slot::Taken) {
-                Slot::Ended(outcome) => outcome.map_err(|error| Error(Kind::Task(error))),
-                Slot::Pending(_) | Slot::Taken => Err(Error(Kind::Task(TaskError::taken()))),
-            }
+            let outcome = slot.ended().take();
+            outcome.map_err(|error| Error(Kind::Task(error)))
         }
 
         /// Waits for the coroutine's end and gives its error, if it failed; the value, if it did not, stays for
@@ -190,19 +188,18 @@ pub mod concurrent {
         ///
         /// # Errors
         ///
-        /// The time was up, or waiting here would never end.
+        /// The time was up, or waiting here would never end; or it failed, and the error, which is given once, was taken before.
         pub fn exception(
             &self,
             timeout: impl Into<Option<Duration>>,
         ) -> Result<Option<TaskError>, Error> {
             self.wait(timeout.into())?;
             let mut slot = self.outcome.lock();
-            match std::mem::replace(slot.ended(), Slot::Taken) {
-                Slot::Ended(Err(error)) => Ok(Some(error)),
-                other => {
-                    *slot = other;
-                    Ok(None)
-                }
+            let slot = slot.ended();
+            match slot {
+                Slot::Ended(Err(_)) => Ok(slot.take().err()),
+                Slot::Taken { failed: true } => Err(Error(Kind::Task(TaskError::taken()))),
+                _ => Ok(None),
             }
         }
 
@@ -254,10 +251,10 @@ pub mod concurrent {
                 let refused = TaskError::refused(crate::task::Refusal::Forked);
                 return Err(Error(Kind::Task(refused)));
             }
-            self.handle
+            let _blocking = self
+                .handle
                 .begin_blocking()
                 .map_err(|error| Error(Kind::Task(error)))?;
-            let _blocking = Blocking(&self.handle);
             let _aside = heist_io_driver::leaf::set_aside();
             // `recv` cannot give a value: it returns when the task has ended.
             let waited = current::without_worker(|| match timeout {
@@ -279,7 +276,8 @@ pub mod concurrent {
 
     impl<T> Drop for Future<T> {
         fn drop(&mut self) {
-            let slot = std::mem::replace(self.outcome.get_mut(), Slot::Taken);
+            let taken = Slot::Taken { failed: false };
+            let slot = std::mem::replace(self.outcome.get_mut(), taken);
             if let Slot::Pending(task) = slot {
                 let mut waiting = self.notice.0.lock();
                 match &mut *waiting {
@@ -304,6 +302,15 @@ pub mod concurrent {
                 *self = Self::Ended(outcome);
             }
             self
+        }
+
+        /// Takes the outcome, which is there once.
+        fn take(&mut self) -> Result<T, TaskError> {
+            let failed = matches!(self, Self::Ended(Err(_)) | Self::Taken { failed: true });
+            match std::mem::replace(self, Self::Taken { failed }) {
+                Self::Ended(outcome) => outcome,
+                Self::Pending(_) | Self::Taken { .. } => Err(TaskError::taken()),
+            }
         }
     }
 

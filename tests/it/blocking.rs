@@ -13,13 +13,15 @@ fn a_closure_gives_its_value_and_knows_its_runtime() {
         on_each_flavour(|flavour, builder| {
             let runtime = builder.build().unwrap();
             let value = runtime.run(async {
-                let closure = heist::task::Builder::new().name("digger").spawn_blocking(|| {
-                    let inside = heist::spawn(async { 4 });
-                    let handle = heist::Handle::current().unwrap();
-                    let value = handle.block_on(inside).unwrap().unwrap();
-                    assert!(heist::current_worker().is_none());
-                    (heist::current_task().unwrap().name(), value)
-                });
+                let closure = heist::task::Builder::new()
+                    .name("digger")
+                    .spawn_blocking(|| {
+                        let inside = heist::spawn(async { 4 });
+                        let handle = heist::Handle::current().unwrap();
+                        let value = handle.block_on(inside).unwrap().unwrap();
+                        assert!(heist::current_worker().is_none());
+                        (heist::current_task().unwrap().name(), value)
+                    });
                 closure.await.unwrap()
             });
             assert_eq!(value.unwrap(), ("digger".into(), 4), "{flavour}");
@@ -31,7 +33,11 @@ fn a_closure_gives_its_value_and_knows_its_runtime() {
 fn ten_thousand_closures_run_once_each() {
     limited(|| {
         for cap in [1, 4, 512] {
-            let runtime = Builder::new().worker_threads(2).max_blocking_threads(cap).build().unwrap();
+            let runtime = Builder::new()
+                .worker_threads(2)
+                .max_blocking_threads(cap)
+                .build()
+                .unwrap();
             let ran = Arc::new(AtomicUsize::new(0));
             let sum = runtime.run({
                 let ran = ran.clone();
@@ -62,9 +68,21 @@ fn ten_thousand_closures_run_once_each() {
 fn the_pool_grows_to_its_cap_and_no_further() {
     limited(|| {
         for (asked, cap) in [(0, 1), (1, 1), (3, 3)] {
-            let runtime = Builder::new().worker_threads(1).max_blocking_threads(asked).build().unwrap();
-            assert_eq!(runtime.metrics().blocking_threads, 0, "no thread before the first closure");
-            let (now, most, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Gate::default());
+            let runtime = Builder::new()
+                .worker_threads(1)
+                .max_blocking_threads(asked)
+                .build()
+                .unwrap();
+            assert_eq!(
+                runtime.metrics().blocking_threads,
+                0,
+                "no thread before the first closure"
+            );
+            let (now, most, go) = (
+                Arc::new(AtomicUsize::new(0)),
+                Arc::new(AtomicUsize::new(0)),
+                Gate::default(),
+            );
             let closures: Vec<_> = (0..12)
                 .map(|_| {
                     let (now, most, go) = (now.clone(), most.clone(), go.clone());
@@ -77,7 +95,10 @@ fn the_pool_grows_to_its_cap_and_no_further() {
                 .collect();
             until("at its cap", || runtime.metrics().blocking_busy == cap);
             let metrics = runtime.metrics();
-            assert_eq!((metrics.blocking_threads, metrics.blocking_queue), (cap, 12 - cap));
+            assert_eq!(
+                (metrics.blocking_threads, metrics.blocking_queue),
+                (cap, 12 - cap)
+            );
             go.open();
             for closure in closures {
                 runtime.block_on(closure).unwrap().unwrap();
@@ -91,7 +112,11 @@ fn the_pool_grows_to_its_cap_and_no_further() {
 fn idle_threads_end_after_the_keep_alive_and_come_again() {
     limited(|| {
         for keep_alive in [Duration::ZERO, Duration::from_millis(20)] {
-            let runtime = Builder::new().worker_threads(1).blocking_keep_alive(keep_alive).build().unwrap();
+            let runtime = Builder::new()
+                .worker_threads(1)
+                .blocking_keep_alive(keep_alive)
+                .build()
+                .unwrap();
             for _ in 0..3 {
                 let closures: Vec<_> = (0..8).map(|n| runtime.spawn_blocking(move || n)).collect();
                 for (n, closure) in closures.into_iter().enumerate() {
@@ -100,8 +125,15 @@ fn idle_threads_end_after_the_keep_alive_and_come_again() {
                 until("threads ended", || runtime.metrics().blocking_threads == 0);
             }
         }
-        let runtime = Builder::new().worker_threads(1).blocking_keep_alive(Duration::MAX).build().unwrap();
-        runtime.block_on(runtime.spawn_blocking(|| {})).unwrap().unwrap();
+        let runtime = Builder::new()
+            .worker_threads(1)
+            .blocking_keep_alive(Duration::MAX)
+            .build()
+            .unwrap();
+        runtime
+            .block_on(runtime.spawn_blocking(|| {}))
+            .unwrap()
+            .unwrap();
         assert!(runtime.shutdown(Duration::from_secs(20)).is_complete());
     });
 }
@@ -131,9 +163,16 @@ fn threads_that_end_race_closures_that_come_and_none_is_left_behind() {
 #[test]
 fn its_threads_carry_the_runtimes_name() {
     limited(|| {
-        let runtime = Builder::new().worker_threads(2).thread_name("mine").build().unwrap();
+        let runtime = Builder::new()
+            .worker_threads(2)
+            .thread_name("mine")
+            .build()
+            .unwrap();
         let name = || std::thread::current().name().map(str::to_owned);
-        let blocking = runtime.block_on(runtime.spawn_blocking(name)).unwrap().unwrap();
+        let blocking = runtime
+            .block_on(runtime.spawn_blocking(name))
+            .unwrap()
+            .unwrap();
         assert_eq!(blocking.as_deref(), Some("mine-blocking"));
         let names = Arc::new(Mutex::new(HashSet::new()));
         until("both workers seen", || {
@@ -142,7 +181,10 @@ fn its_threads_carry_the_runtimes_name() {
             runtime.block_on(task).unwrap().unwrap();
             crate::support::burn(Duration::from_micros(100));
             let seen = names.lock().unwrap();
-            seen.iter().all(|name| name.as_deref().is_some_and(|name| name.starts_with("mine-"))) && !seen.is_empty()
+            seen.iter().all(|name| {
+                name.as_deref()
+                    .is_some_and(|name| name.starts_with("mine-"))
+            }) && !seen.is_empty()
         });
     });
 }
@@ -154,7 +196,10 @@ fn a_closure_with_large_captures_and_values_is_fine() {
         let big = vec![1_u8; 10_000_000];
         let array = [2_u64; 4096];
         let sum = runtime.spawn_blocking(move || {
-            (big.iter().map(|byte| u64::from(*byte)).sum::<u64>() + array.iter().sum::<u64>(), array)
+            (
+                big.iter().map(|byte| u64::from(*byte)).sum::<u64>() + array.iter().sum::<u64>(),
+                array,
+            )
         });
         assert_eq!(runtime.block_on(sum).unwrap().unwrap().0, 10_000_000 + 8192);
     });
@@ -163,8 +208,16 @@ fn a_closure_with_large_captures_and_values_is_fine() {
 #[test]
 fn what_is_queued_at_shutdown_is_ended_unrun() {
     limited(|| {
-        let runtime = Builder::new().worker_threads(1).max_blocking_threads(1).build().unwrap();
-        let (running, drops, ran) = (Gate::default(), Drops::default(), Arc::new(AtomicUsize::new(0)));
+        let runtime = Builder::new()
+            .worker_threads(1)
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        let (running, drops, ran) = (
+            Gate::default(),
+            Drops::default(),
+            Arc::new(AtomicUsize::new(0)),
+        );
         let started = running.clone();
         let first = runtime.spawn_blocking(move || {
             started.open();

@@ -1,6 +1,8 @@
 //! A request to end meets a task in each of its states.
 
-use crate::support::{Counted, Drops, Gate, Stuck, limited, on_each_flavour, run_until, seated, threaded, until};
+use crate::support::{
+    Counted, Drops, Gate, Stuck, limited, on_each_flavour, run_until, seated, threaded, until,
+};
 use heist::{Builder, Runtime, Task};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -35,17 +37,19 @@ fn before_the_first_poll_no_line_of_the_body_runs() {
         // On a worker that is busy.
         let runtime = threaded(1);
         let (held, seen) = (drops.one(), ran.clone());
-        let task = runtime
+        let tasks = runtime
             .run(async move {
                 let task = heist::spawn(async move {
                     let _held = held;
                     seen.store(true, SeqCst);
                 });
                 task.cancel(None);
-                task
+                vec![task]
             })
             .unwrap();
-        ends_cancelled(&runtime, task, None);
+        for task in tasks {
+            ends_cancelled(&runtime, task, None);
+        }
         assert!(!ran.load(SeqCst));
         assert_eq!(drops.dropped(), 2);
     });
@@ -103,7 +107,11 @@ fn queued_it_is_met_at_the_next_suspension_and_a_plain_value_is_dropped() {
             polled.lock().unwrap()[0].wake_by_ref();
             assert!(task.cancel("queued"));
             ends_cancelled(&runtime, task, Some("queued"));
-            assert_eq!(woken.load(SeqCst), 2, "a foreign leaf is polled, and its value stands");
+            assert_eq!(
+                woken.load(SeqCst),
+                2,
+                "a foreign leaf is polled, and its value stands"
+            );
             assert_eq!(polled_again.lock().unwrap().len(), usize::from(!returns));
             assert_eq!(drops.dropped(), 1);
         }
@@ -247,7 +255,11 @@ fn a_forced_yield_is_no_point_of_cancellation() {
             unreachable!();
         });
         ends_cancelled(&runtime, task, Some("kept"));
-        assert_eq!(passed.load(SeqCst), 1000, "the budget is spent several times on the way");
+        assert_eq!(
+            passed.load(SeqCst),
+            1000,
+            "the budget is spent several times on the way"
+        );
     });
 }
 
@@ -330,7 +342,11 @@ fn cancels_race_polls_wakes_joins_and_drops_and_each_value_is_dropped_once() {
                 });
                 let seen = task.as_ref();
                 let opener = heist::run_coroutine_threadsafe(async move { gate.open() }, &runtime);
-                let accepted = if round % 2 == 0 { task.cancel("race") } else { seen.cancel(None) };
+                let accepted = if round % 2 == 0 {
+                    task.cancel("race")
+                } else {
+                    seen.cancel(None)
+                };
                 if round % 5 == 0 {
                     drop(task);
                 } else {

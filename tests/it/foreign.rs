@@ -19,7 +19,10 @@ fn eight_threads_submit_ten_thousand_each_and_get_every_result() {
                         for batch in 0..100 {
                             let futures: Vec<_> = (0..100)
                                 .map(|n| {
-                                    run_coroutine_threadsafe(async move { thread * 7 + batch + n }, runtime)
+                                    run_coroutine_threadsafe(
+                                        async move { thread * 7 + batch + n },
+                                        runtime,
+                                    )
                                 })
                                 .collect();
                             for (n, future) in futures.into_iter().enumerate() {
@@ -53,7 +56,12 @@ fn a_result_that_does_not_come_in_time_is_a_timeout_and_may_be_asked_for_again()
         for timeout in [Duration::ZERO, Duration::from_millis(20)] {
             let began = Instant::now();
             let error = future.result(timeout).unwrap_err();
-            assert!(error.is_timeout() && !error.is_cancelled() && !error.is_refused() && !error.is_panic());
+            assert!(
+                error.is_timeout()
+                    && !error.is_cancelled()
+                    && !error.is_refused()
+                    && !error.is_panic()
+            );
             assert!(began.elapsed() >= timeout);
             assert!(error.task_error().is_none() && error.to_string().contains("in time"));
         }
@@ -99,7 +107,11 @@ fn a_cancel_reaches_the_coroutine_and_its_end_can_be_waited_for() {
             );
             assert!(future.cancel());
             assert!(future.result(None).unwrap_err().is_cancelled());
-            assert_eq!(drops.dropped(), 1, "the future is gone before anybody learns of the end");
+            assert_eq!(
+                drops.dropped(),
+                1,
+                "the future is gone before anybody learns of the end"
+            );
             assert!(!future.cancel() && future.cancelled() && future.done());
 
             let held = drops.one();
@@ -117,7 +129,11 @@ fn a_cancel_reaches_the_coroutine_and_its_end_can_be_waited_for() {
             let value = run_coroutine_threadsafe(async { 5 }, &runtime);
             until("done", || value.done());
             assert!(value.cancel_and_wait(Duration::ZERO).unwrap());
-            assert_eq!(value.result(None).unwrap(), 5, "a cancel that came too late takes nothing");
+            assert_eq!(
+                value.result(None).unwrap(),
+                5,
+                "a cancel that came too late takes nothing"
+            );
 
             // A coroutine that sits in its poll is not waited for longer than told.
             let (running, go) = (Gate::default(), Gate::default());
@@ -130,7 +146,11 @@ fn a_cancel_reaches_the_coroutine_and_its_end_can_be_waited_for() {
                 &runtime,
             );
             running.block();
-            assert!(busy.cancel_and_wait(Duration::from_millis(20)).unwrap_err().is_timeout());
+            assert!(
+                busy.cancel_and_wait(Duration::from_millis(20))
+                    .unwrap_err()
+                    .is_timeout()
+            );
             go.open();
             assert!(busy.cancel_and_wait(None).unwrap());
         }
@@ -158,7 +178,9 @@ fn done_callbacks_are_called_once_each_before_or_after_the_end() {
             future.add_done_callback(count(&called));
             assert_eq!(called.load(SeqCst), 0);
             gate.open();
-            run_until(&runtime, "called in spite of the one that panics", || called.load(SeqCst) == 6);
+            run_until(&runtime, "called in spite of the one that panics", || {
+                called.load(SeqCst) == 6
+            });
             future.result(None).unwrap();
             future.add_done_callback(count(&called));
             assert_eq!(called.load(SeqCst), 7, "{flavour}: at once if it has ended");
@@ -186,7 +208,8 @@ fn a_callback_is_called_although_the_future_was_dropped() {
             let runtime = builder.build().unwrap();
             let (gate, called) = (Gate::default(), Gate::default());
             let notice = called.clone();
-            run_coroutine_threadsafe(gate.passed(), &runtime).add_done_callback(move || notice.open());
+            run_coroutine_threadsafe(gate.passed(), &runtime)
+                .add_done_callback(move || notice.open());
             gate.open();
             run_until(&runtime, "called", || called.is_open());
         });
@@ -294,7 +317,10 @@ fn a_future_waited_for_when_its_runtime_goes_away_ends_at_once() {
     limited(|| {
         for seat in [false, true] {
             let runtime = if seat { seated() } else { threaded(2) };
-            let future = Arc::new(run_coroutine_threadsafe(std::future::pending::<()>(), &runtime));
+            let future = Arc::new(run_coroutine_threadsafe(
+                std::future::pending::<()>(),
+                &runtime,
+            ));
             let waiting: Vec<_> = (0..4)
                 .map(|_| {
                     let future = future.clone();
@@ -385,10 +411,20 @@ fn submissions_that_race_a_shutdown_are_accepted_or_refused_and_none_is_lost() {
                 std::hint::spin_loop();
             }
             // Now and then with no time at all: what was accepted is ended all the same.
-            let deadline = if round % 4 == 3 { Duration::ZERO } else { Duration::from_secs(20) };
+            let deadline = if round % 4 == 3 {
+                Duration::ZERO
+            } else {
+                Duration::from_secs(20)
+            };
             let report = runtime.shutdown(deadline);
-            assert!(report.is_complete() || deadline == Duration::ZERO, "{report}");
-            let counts: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+            assert!(
+                report.is_complete() || deadline == Duration::ZERO,
+                "{report}"
+            );
+            let counts: Vec<_> = threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect();
             let accepted: usize = counts.iter().map(|[accepted, _]| accepted).sum();
             let refused: usize = counts.iter().map(|[_, refused]| refused).sum();
             assert_eq!(accepted + refused, 40);

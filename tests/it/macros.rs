@@ -17,7 +17,9 @@ async fn configured() -> (usize, Option<String>) {
 #[heist::main(flavor = "current_thread")]
 async fn on_this_thread(//
 ) -> std::thread::ThreadId {
-    heist::spawn(async { std::thread::current().id() }).await.unwrap()
+    heist::spawn(async { std::thread::current().id() })
+        .await
+        .unwrap()
 }
 
 #[heist::main]
@@ -45,7 +47,10 @@ async fn leaves_tasks() {
 fn main_shuts_down_what_it_leaves() {
     let began = Instant::now();
     leaves_tasks();
-    assert!(began.elapsed() < Duration::from_secs(4), "before the default deadline");
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "before the default deadline"
+    );
 }
 
 #[heist::main]

@@ -13,12 +13,17 @@ use std::time::Duration;
 fn on_each_driver(test: impl Fn(&str, Runtime)) {
     for portable in [false, true] {
         for workers in [0, 1, 4] {
-            let builder = Builder::new().portable_driver(portable).shutdown_timeout(Duration::from_secs(20));
+            let builder = Builder::new()
+                .portable_driver(portable)
+                .shutdown_timeout(Duration::from_secs(20));
             let builder = match workers {
                 0 => builder.current_thread(),
                 _ => builder.worker_threads(workers),
             };
-            test(&format!("portable: {portable}, {workers} workers"), builder.build().unwrap());
+            test(
+                &format!("portable: {portable}, {workers} workers"),
+                builder.build().unwrap(),
+            );
         }
     }
 }
@@ -63,7 +68,8 @@ fn a_hundred_connections_are_echoed() {
             runtime
                 .run(async {
                     let addr = echo_server().await;
-                    let clients: Vec<_> = (0..100).map(|_| heist::spawn(exchange(addr, 20))).collect();
+                    let clients: Vec<_> =
+                        (0..100).map(|_| heist::spawn(exchange(addr, 20))).collect();
                     for client in clients {
                         client.await.unwrap().unwrap();
                     }
@@ -110,7 +116,9 @@ fn a_socket_moves_to_another_runtime() {
             driving.join().unwrap();
             // Its driver is gone: an error or the end of the stream, and no hang.
             let ended = second.run(async move {
-                heist::timeout(Duration::from_secs(20), stream.read(&mut [0])).await.expect("a hang")
+                heist::timeout(Duration::from_secs(20), stream.read(&mut [0]))
+                    .await
+                    .expect("a hang")
             });
             assert!(matches!(ended.unwrap(), Ok(0) | Err(_)), "{what}");
         });
@@ -124,7 +132,9 @@ fn sockets_of_a_runtime_that_is_shut_down_give_errors_where_they_would_wait() {
             let (listener, client, server) = runtime
                 .run(async {
                     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-                    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+                    let client = TcpStream::connect(listener.local_addr().unwrap())
+                        .await
+                        .unwrap();
                     let (server, _) = listener.accept().await.unwrap();
                     (listener, client, server)
                 })
@@ -144,15 +154,28 @@ fn sockets_of_a_runtime_that_is_shut_down_give_errors_where_they_would_wait() {
                 .await
             });
             until("waiting", || polled.is_open());
-            assert!(runtime.shutdown(Duration::from_secs(20)).is_complete(), "{what}");
+            assert!(
+                runtime.shutdown(Duration::from_secs(20)).is_complete(),
+                "{what}"
+            );
             let woken = other.block_on(late).unwrap().unwrap();
             assert!(woken.is_err(), "{what}: {woken:?}");
             drop(runtime);
             other
                 .run(async move {
                     let limit = Duration::from_secs(20);
-                    assert!(heist::timeout(limit, client.read(&mut [0])).await.expect("a hang").is_err());
-                    assert!(heist::timeout(limit, listener.accept()).await.expect("a hang").is_err());
+                    assert!(
+                        heist::timeout(limit, client.read(&mut [0]))
+                            .await
+                            .expect("a hang")
+                            .is_err()
+                    );
+                    assert!(
+                        heist::timeout(limit, listener.accept())
+                            .await
+                            .expect("a hang")
+                            .is_err()
+                    );
                     // What does not wait works still.
                     client.write_all(b"x").await.unwrap();
                     heist::sleep(Duration::from_millis(20)).await;
@@ -192,7 +215,9 @@ fn a_cancelled_read_takes_nothing_from_the_socket() {
             runtime
                 .run(async {
                     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-                    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+                    let client = TcpStream::connect(listener.local_addr().unwrap())
+                        .await
+                        .unwrap();
                     let (server, _) = listener.accept().await.unwrap();
                     let server = Arc::new(server);
                     for n in 0..50_u8 {

@@ -102,7 +102,11 @@ fn with_handler(builder: Builder) -> (Runtime, Told) {
 fn one(runtime: &Runtime, told: &Told, cause: Cause, fate: Fate) {
     let what = format!("{cause:?}, {fate:?}");
     let (gate, polled) = (Gate::default(), Gate::default());
-    let failing = Failing { cause, gate: gate.passed(), polled: polled.clone() };
+    let failing = Failing {
+        cause,
+        gate: gate.passed(),
+        polled: polled.clone(),
+    };
     let before = told.lock().unwrap().len();
     let task = runtime.spawn(failing);
     let seen = task.as_ref();
@@ -140,12 +144,23 @@ fn one(runtime: &Runtime, told: &Told, cause: Cause, fate: Fate) {
         }
     };
     run_until(runtime, "released", || runtime.metrics().tasks_alive == 0);
-    run_until(runtime, "told", || told.lock().unwrap().len() >= before + expected);
+    run_until(runtime, "told", || {
+        told.lock().unwrap().len() >= before + expected
+    });
     let told = told.lock().unwrap();
-    assert_eq!(told.len(), before + expected, "{what}: {:?}", &told[before..]);
+    assert_eq!(
+        told.len(),
+        before + expected,
+        "{what}: {:?}",
+        &told[before..]
+    );
     if expected == 1 {
         assert!(told[before].starts_with(&what), "{}", told[before]);
-        assert!(told[before].contains("panics.rs"), "the spawn site: {}", told[before]);
+        assert!(
+            told[before].contains("panics.rs"),
+            "the spawn site: {}",
+            told[before]
+        );
     }
 }
 
@@ -157,7 +172,9 @@ fn expect_payload(error: TaskError, cause: Cause) {
         Cause::FutureDrop | Cause::PollAndFutureDrop => "future",
         Cause::PayloadDrop => {
             assert_eq!(error.panic_message(), None);
-            std::mem::forget(error.into_panic().unwrap());
+            let payload = error.into_panic().unwrap();
+            let dropped = std::panic::AssertUnwindSafe(|| drop(payload));
+            assert!(std::panic::catch_unwind(dropped).is_err());
             return;
         }
         Cause::ValueDrop => unreachable!("that one gives a value"),
@@ -201,7 +218,9 @@ fn a_panic_in_a_cancelled_futures_destructor_stands() {
                     run_until(&runtime, "polled", || seen.is_open());
                 }
                 assert!(task.cancel("stop"));
-                let Err(error) = runtime.block_on(task).unwrap() else { panic!("no error") };
+                let Err(error) = runtime.block_on(task).unwrap() else {
+                    panic!("no error")
+                };
                 assert_eq!(error.panic_message(), Some("future"));
             }
             assert!(told.lock().unwrap().is_empty());
@@ -222,7 +241,13 @@ fn a_blocking_closures_panic_is_its_tasks() {
         drop(runtime.spawn_blocking(|| panic_any(PanicsWhenDropped("payload"))));
         drop(runtime.spawn_blocking(|| PanicsWhenDropped("value")));
         until("both told", || told.lock().unwrap().len() == 2);
-        assert_eq!(runtime.block_on(runtime.spawn_blocking(|| 5)).unwrap().unwrap(), 5);
+        assert_eq!(
+            runtime
+                .block_on(runtime.spawn_blocking(|| 5))
+                .unwrap()
+                .unwrap(),
+            5
+        );
         until("released", || runtime.metrics().tasks_alive == 0);
         assert_eq!(told.lock().unwrap().len(), 2);
     });
@@ -279,8 +304,14 @@ fn a_panic_that_nobody_retrieves_can_shut_the_runtime_down() {
 fn errors_say_what_they_are() {
     limited(|| {
         let runtime = threaded(1);
-        let error = |task| -> TaskError { runtime.block_on::<heist::Task<()>>(task).unwrap().unwrap_err() };
-        let panicked = error(runtime.spawn(async { panic!("eleven {}", std::hint::black_box(11)) }));
+        let error = |task| -> TaskError {
+            runtime
+                .block_on::<heist::Task<()>>(task)
+                .unwrap()
+                .unwrap_err()
+        };
+        let panicked =
+            error(runtime.spawn(async { panic!("eleven {}", std::hint::black_box(11)) }));
         assert_eq!(panicked.to_string(), "the task panicked: eleven 11");
         let plain = error(runtime.spawn(async { panic_any(5_u8) }));
         assert_eq!(plain.to_string(), "the task panicked");
@@ -294,9 +325,15 @@ fn errors_say_what_they_are() {
         assert!(io.to_string().contains("eleven"));
         let resumed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
             let io = io;
-            std::io::Error::into_inner(io).unwrap().downcast::<TaskError>().unwrap().resume()
+            std::io::Error::into_inner(io)
+                .unwrap()
+                .downcast::<TaskError>()
+                .unwrap()
+                .resume()
         }));
-        let payload = resumed.map(|never: std::convert::Infallible| match never {}).unwrap_err();
+        let payload = resumed
+            .map(|never: std::convert::Infallible| match never {})
+            .unwrap_err();
         assert_eq!(payload.downcast_ref::<String>().unwrap(), "eleven 11");
     });
 }

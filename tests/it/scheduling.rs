@@ -63,14 +63,19 @@ fn a_million_nested_tasks_run_exactly_once_each() {
         for workers in [1, 2, 4, 8] {
             let runtime = threaded(workers);
             let words = NODES.div_ceil(64);
-            let ran: Arc<Vec<AtomicU64>> = Arc::new((0..words).map(|_| AtomicU64::new(0)).collect());
+            let ran: Arc<Vec<AtomicU64>> =
+                Arc::new((0..words).map(|_| AtomicU64::new(0)).collect());
             let root = ran.clone();
             runtime.run(async move { tree(DEPTH, 0, root) }).unwrap();
             until("all have ended", || runtime.metrics().tasks_alive == 0);
             // A task that ran twice would have carried into its neighbour's bit.
             let bits: u32 = ran.iter().map(|word| word.load(SeqCst).count_ones()).sum();
             assert_eq!(bits as usize, NODES, "{workers} workers");
-            assert_eq!(runtime.metrics().tasks_spawned, NODES as u64 + 2, "run's own task and root");
+            assert_eq!(
+                runtime.metrics().tasks_spawned,
+                NODES as u64 + 2,
+                "run's own task and root"
+            );
         }
     });
 }
@@ -94,7 +99,8 @@ fn an_injected_task_runs_while_one_yields_for_ever() {
             let mut worst = 0;
             for _ in 0..200 {
                 let (seen, begun) = (polls.clone(), polls.load(Relaxed));
-                let at = heist::run_coroutine_threadsafe(async move { seen.load(Relaxed) }, &runtime);
+                let at =
+                    heist::run_coroutine_threadsafe(async move { seen.load(Relaxed) }, &runtime);
                 worst = worst.max(at.result(Duration::from_secs(10)).unwrap() - begun);
             }
             // The documented bound is 64 polls per worker from the moment that the task is in the injector; this thread may be preempted
@@ -201,13 +207,19 @@ fn two_tasks_that_wake_each_other_starve_nobody() {
                 if let Some(waker) = &*other.lock().unwrap() {
                     waker.wake_by_ref();
                 }
-                if stop.load(SeqCst) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+                if stop.load(SeqCst) {
+                    std::task::Poll::Ready(())
+                } else {
+                    std::task::Poll::Pending
+                }
             }));
         }
         worst_served(&runtime, "a ping-pong in the slot");
         let third = runtime.run(async {
             let mut polls = 0;
-            let others: Vec<_> = (0..10).map(|_| heist::spawn(async { task::yield_now().await })).collect();
+            let others: Vec<_> = (0..10)
+                .map(|_| heist::spawn(async { task::yield_now().await }))
+                .collect();
             for other in others {
                 other.await.unwrap();
                 polls += 1;
@@ -242,14 +254,23 @@ fn a_task_woken_by_one_that_then_blocks_is_run_by_another_worker() {
                             gate.open();
                             let began = Instant::now();
                             let pause = Duration::from_millis(150);
-                            if burns { burn(pause) } else { std::thread::sleep(pause) }
+                            if burns {
+                                burn(pause)
+                            } else {
+                                std::thread::sleep(pause)
+                            }
                             woken.await.unwrap().saturating_duration_since(began)
                         })
                         .unwrap();
                     worst = worst.max(took);
                 }
-                eprintln!("{workers} workers, burning: {burns}: the woken task ran after {worst:?} at worst");
-                assert!(worst < Duration::from_millis(140), "{workers} workers, {burns}: {worst:?}");
+                eprintln!(
+                    "{workers} workers, burning: {burns}: the woken task ran after {worst:?} at worst"
+                );
+                assert!(
+                    worst < Duration::from_millis(140),
+                    "{workers} workers, {burns}: {worst:?}"
+                );
             }
         }
     });
@@ -261,7 +282,9 @@ fn a_task_that_awaits_only_what_is_ready_yields_by_its_budget() {
         let runtime = threaded(1);
         let others = runtime
             .run(async {
-                let done: Vec<_> = (0..10_000).map(|n| heist::spawn(async move { n })).collect();
+                let done: Vec<_> = (0..10_000)
+                    .map(|n| heist::spawn(async move { n }))
+                    .collect();
                 while !done.iter().all(heist::Task::is_done) {
                     task::yield_now().await;
                 }
@@ -280,7 +303,10 @@ fn a_task_that_awaits_only_what_is_ready_yields_by_its_budget() {
             })
             .unwrap();
         // 10,000 awaits with 128 to a poll.
-        assert!(others >= 10_000 / 128 - 1, "the other task ran {others} times");
+        assert!(
+            others >= 10_000 / 128 - 1,
+            "the other task ran {others} times"
+        );
     });
 }
 
@@ -288,11 +314,17 @@ fn a_task_that_awaits_only_what_is_ready_yields_by_its_budget() {
 fn a_socket_that_is_always_readable_yields_by_the_budget() {
     limited(|| {
         for portable in [false, true] {
-            let runtime = Builder::new().worker_threads(1).portable_driver(portable).build().unwrap();
+            let runtime = Builder::new()
+                .worker_threads(1)
+                .portable_driver(portable)
+                .build()
+                .unwrap();
             let others = runtime
                 .run(async {
                     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-                    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+                    let client = TcpStream::connect(listener.local_addr().unwrap())
+                        .await
+                        .unwrap();
                     let (server, _) = listener.accept().await.unwrap();
                     client.write_all(&[7; 4000]).await.unwrap();
                     heist::sleep(Duration::from_millis(20)).await;
@@ -310,7 +342,10 @@ fn a_socket_that_is_always_readable_yields_by_the_budget() {
                     ran.load(SeqCst)
                 })
                 .unwrap();
-            assert!(others >= 4000 / 128 - 1, "the other task ran {others} times");
+            assert!(
+                others >= 4000 / 128 - 1,
+                "the other task ran {others} times"
+            );
         }
     });
 }
@@ -388,7 +423,10 @@ fn workers_that_block_over_and_over_lose_no_permit() {
                         barrier.fetch_add(1, SeqCst);
                         let began = Instant::now();
                         while barrier.load(SeqCst) < workers {
-                            assert!(began.elapsed() < Duration::from_secs(10), "a permit was lost");
+                            assert!(
+                                began.elapsed() < Duration::from_secs(10),
+                                "a permit was lost"
+                            );
                             std::hint::spin_loop();
                         }
                     })
@@ -415,8 +453,13 @@ fn one_that_burns_cpu_does_not_stop_the_others() {
                     }
                 });
             }
-            worst_served(&runtime, &format!("{} of {workers} workers burn CPU", workers - 1));
-            until("reported as slow", || runtime.metrics().total().slow_polls >= 1);
+            worst_served(
+                &runtime,
+                &format!("{} of {workers} workers burn CPU", workers - 1),
+            );
+            until("reported as slow", || {
+                runtime.metrics().total().slow_polls >= 1
+            });
             stop.store(true, Relaxed);
         }
     });
@@ -457,12 +500,15 @@ fn block_on_where_nobody_can_take_the_place_is_an_error() {
     limited(|| {
         let runtime = seated();
         let handle = runtime.handle().clone();
-        let inner = runtime.run(async move { handle.block_on(async { 1 }).map_err(|e| e.is_refused()) });
+        let inner =
+            runtime.run(async move { handle.block_on(async { 1 }).map_err(|e| e.is_refused()) });
         assert_eq!(inner.unwrap(), Err(true));
         // A root is no worker: it may, and runs the tasks meanwhile.
         let handle = runtime.handle().clone();
         let value = runtime.block_on(async {
-            handle.block_on(async { heist::spawn(async { 3 }).await.unwrap() }).map_err(|error| error.is_refused())
+            handle
+                .block_on(async { heist::spawn(async { 3 }).await.unwrap() })
+                .map_err(|error| error.is_refused())
         });
         assert!(matches!(value.unwrap(), Ok(3) | Err(true)));
         let handle = runtime.handle().clone();
@@ -511,7 +557,10 @@ fn a_current_thread_runtime_reached_through_another_refuses_instead_of_hanging()
                             heist::spawn(async { 1 }).await
                         });
                         let result = waiting.result(None);
-                        (block_on.is_err_and(|e| e.is_refused()), result.is_err_and(|e| e.is_refused()))
+                        (
+                            block_on.is_err_and(|e| e.is_refused()),
+                            result.is_err_and(|e| e.is_refused()),
+                        )
                     })
                     .unwrap()
             })

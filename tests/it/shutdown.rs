@@ -1,6 +1,8 @@
 //! Everybody out, in bounded time, from anywhere; nothing hangs afterwards.
 
-use crate::support::{Drops, Gate, burn, limited, on_each_flavour, run_until, seated, threaded, until};
+use crate::support::{
+    Drops, Gate, burn, limited, on_each_flavour, run_until, seated, threaded, until,
+};
 use heist::{Builder, Handle, Runtime, run_coroutine_threadsafe};
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -30,7 +32,9 @@ fn a_complete_shutdown_says_so_and_leaves_nothing() {
                     })
                 })
                 .collect();
-            runtime.block_on(heist::sleep(Duration::from_millis(2))).unwrap();
+            runtime
+                .block_on(heist::sleep(Duration::from_millis(2)))
+                .unwrap();
             let report = runtime.shutdown(PLENTY);
             assert!(report.is_complete(), "{flavour}: {report}");
             assert!(report.workers_ended && report.late_tasks.is_empty());
@@ -79,7 +83,10 @@ fn a_destructor_may_spawn_while_the_runtime_shuts_down() {
             let blocking = heist::spawn_blocking(|| {});
             let handle = Handle::current().unwrap();
             let submitted = run_coroutine_threadsafe(async {}, &handle);
-            self.0.lock().unwrap().push(task.is_done() && blocking.is_done() && submitted.done());
+            self.0
+                .lock()
+                .unwrap()
+                .push(task.is_done() && blocking.is_done() && submitted.done());
             assert!(handle.block_on(async {}).is_err());
         }
     }
@@ -108,26 +115,42 @@ fn a_task_stuck_in_its_poll_is_named_and_the_deadline_kept() {
             let runtime = threaded(1);
             let (running, stop) = (Gate::default(), Gate::default());
             let (started, wait) = (running.clone(), stop.clone());
-            let line = line!() + 1;
-            let late = heist::task::Builder::new().name("the late one").spawn_on(&runtime, async move {
-                started.open();
-                while !wait.is_open() {
-                    if burns { burn(Duration::from_millis(1)) } else { std::thread::sleep(Duration::from_millis(1)) }
-                }
-                std::future::pending::<()>().await;
-            });
+            let late =
+                heist::task::Builder::new()
+                    .name("the late one")
+                    .spawn_on(&runtime, async move {
+                        started.open();
+                        while !wait.is_open() {
+                            if burns {
+                                burn(Duration::from_millis(1))
+                            } else {
+                                std::thread::sleep(Duration::from_millis(1))
+                            }
+                        }
+                        std::future::pending::<()>().await;
+                    });
             running.block();
             let began = Instant::now();
             let report = runtime.shutdown(Duration::from_millis(100));
             let took = began.elapsed();
-            assert!(took >= Duration::from_millis(100) && took < Duration::from_millis(1100), "{took:?}");
+            assert!(
+                took >= Duration::from_millis(100) && took < Duration::from_millis(1100),
+                "{took:?}"
+            );
             assert!(!report.is_complete() && !report.workers_ended);
-            let found = report.late_tasks.iter().find(|late| late.task.name() == "the late one").unwrap();
+            let found = report
+                .late_tasks
+                .iter()
+                .find(|late| late.task.name() == "the late one")
+                .unwrap();
             assert_eq!(found.phase, "running");
-            assert_eq!(found.task.spawned_at().line(), line);
+            assert_eq!(found.task.spawned_at(), late.as_ref().spawned_at());
             assert_eq!(found.task, late.as_ref());
             let text = report.to_string();
-            assert!(text.contains("the late one") && text.contains("shutdown.rs"), "{text}");
+            assert!(
+                text.contains("the late one") && text.contains("shutdown.rs"),
+                "{text}"
+            );
             assert!(text.contains("worker thread is still in a poll"), "{text}");
             // What was late ends when its poll returns.
             stop.open();
@@ -201,7 +224,10 @@ fn with_no_time_at_all_every_task_ends_all_the_same() {
                 runtime.shutdown(Duration::ZERO);
                 for (n, future) in waiting {
                     let error = future.result(PLENTY).expect_err(flavour);
-                    assert!(!error.is_timeout(), "{flavour}: task {n} was left behind: {future:?}");
+                    assert!(
+                        !error.is_timeout(),
+                        "{flavour}: task {n} was left behind: {future:?}"
+                    );
                 }
                 until("all dropped", || drops.dropped() == 100);
             }
@@ -212,8 +238,15 @@ fn with_no_time_at_all_every_task_ends_all_the_same() {
 #[test]
 fn late_blocking_threads_are_counted_and_what_waits_for_a_thread_is_ended() {
     limited(|| {
-        let runtime = Builder::new().worker_threads(1).max_blocking_threads(2).build().unwrap();
-        let (stop, running) = (Gate::default(), Arc::new(std::sync::atomic::AtomicUsize::new(0)));
+        let runtime = Builder::new()
+            .worker_threads(1)
+            .max_blocking_threads(2)
+            .build()
+            .unwrap();
+        let (stop, running) = (
+            Gate::default(),
+            Arc::new(std::sync::atomic::AtomicUsize::new(0)),
+        );
         let late: Vec<_> = (0..2)
             .map(|_| {
                 let (wait, running) = (stop.clone(), running.clone());
@@ -235,12 +268,17 @@ fn late_blocking_threads_are_counted_and_what_waits_for_a_thread_is_ended() {
         let report = runtime.shutdown(Duration::from_millis(100));
         assert!(began.elapsed() < Duration::from_millis(1100));
         assert_eq!(report.late_blocking_threads, 2);
-        assert!(report.to_string().contains("2 blocking threads"), "{report}");
+        assert!(
+            report.to_string().contains("2 blocking threads"),
+            "{report}"
+        );
         assert!(queued.iter().all(|task| task.is_cancelled()), "{report}");
         assert_eq!(drops.dropped(), 20);
         assert_eq!(report.late_tasks.len(), 2);
         stop.open();
-        until("the late ones end too", || late.iter().all(|task| task.is_done()));
+        until("the late ones end too", || {
+            late.iter().all(|task| task.is_done())
+        });
     });
 }
 
@@ -253,14 +291,22 @@ fn eight_threads_at_once_get_the_same_report() {
                 runtime.spawn(std::future::pending::<()>());
             }
             let reports: Vec<_> = std::thread::scope(|scope| {
-                let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| runtime.shutdown(PLENTY))).collect();
-                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+                let threads: Vec<_> = (0..8)
+                    .map(|_| scope.spawn(|| runtime.shutdown(PLENTY)))
+                    .collect();
+                threads
+                    .into_iter()
+                    .map(|thread| thread.join().unwrap())
+                    .collect()
             });
             for report in &reports {
                 assert!(report.is_complete(), "{report}");
                 assert_eq!(report.took, reports[0].took);
             }
-            assert!(runtime.shutdown(Duration::ZERO).is_complete(), "and once more");
+            assert!(
+                runtime.shutdown(Duration::ZERO).is_complete(),
+                "and once more"
+            );
         }
     });
 }
@@ -327,7 +373,11 @@ fn a_runtime_may_be_dropped_in_its_own_task_blocking_closure_and_root() {
     limited(|| {
         on_each_flavour(|flavour, builder| {
             for place in ["task", "closure", "root"] {
-                let runtime = builder.clone().shutdown_timeout(Duration::from_millis(500)).build().unwrap();
+                let runtime = builder
+                    .clone()
+                    .shutdown_timeout(Duration::from_millis(500))
+                    .build()
+                    .unwrap();
                 let handle = runtime.handle().clone();
                 let (drops, done) = (Drops::default(), Gate::default());
                 let (held, ended) = (drops.one(), done.clone());
@@ -397,7 +447,8 @@ fn a_runtime_may_be_dropped_in_a_destructor_of_a_thread_local() {
             let began = Instant::now();
             std::thread::spawn(move || {
                 let (first, second) = (threaded(2), seated());
-                send.send((first.handle().clone(), second.handle().clone())).unwrap();
+                send.send((first.handle().clone(), second.handle().clone()))
+                    .unwrap();
                 FIRST.with(|place| *place.borrow_mut() = Some(first));
                 SECOND.with(|place| place.borrow_mut().push(second));
                 if entered {
@@ -407,7 +458,9 @@ fn a_runtime_may_be_dropped_in_a_destructor_of_a_thread_local() {
                         let runtime = place.as_ref().unwrap();
                         runtime.spawn(std::future::pending::<()>());
                         std::mem::forget(runtime.enter());
-                        runtime.block_on(heist::sleep(Duration::from_millis(1))).unwrap();
+                        runtime
+                            .block_on(heist::sleep(Duration::from_millis(1)))
+                            .unwrap();
                     });
                 }
             })
@@ -416,7 +469,10 @@ fn a_runtime_may_be_dropped_in_a_destructor_of_a_thread_local() {
             let (first, second) = receive.recv().unwrap();
             assert!(first.is_shut_down() && second.is_shut_down());
             assert!(first.all_tasks().is_empty());
-            assert!(began.elapsed() < Duration::from_secs(5), "it did not wait for its deadline");
+            assert!(
+                began.elapsed() < Duration::from_secs(5),
+                "it did not wait for its deadline"
+            );
         }
     });
 }
@@ -448,14 +504,25 @@ fn after_it_everything_is_refused_with_an_error() {
             let task = runtime.spawn(async move { drop(held) });
             let held = drops.one();
             let blocking = runtime.spawn_blocking(move || drop(held));
-            assert!(task.is_done() && blocking.is_done() && drops.dropped() == 2, "{flavour}");
-            for outcome in [other.block_on(task).unwrap(), other.block_on(blocking).unwrap()] {
+            assert!(
+                task.is_done() && blocking.is_done() && drops.dropped() == 2,
+                "{flavour}"
+            );
+            for outcome in [
+                other.block_on(task).unwrap(),
+                other.block_on(blocking).unwrap(),
+            ] {
                 let error = outcome.unwrap_err();
                 assert!(error.is_refused() && !error.is_cancelled(), "{error}");
                 assert_eq!(error.to_string(), "the heist runtime is shut down");
             }
             let held = drops.one();
-            assert!(runtime.block_on(async move { drop(held) }).unwrap_err().is_refused());
+            assert!(
+                runtime
+                    .block_on(async move { drop(held) })
+                    .unwrap_err()
+                    .is_refused()
+            );
             assert_eq!(drops.dropped(), 3);
             assert!(runtime.run(async {}).unwrap_err().is_refused());
             assert!(runtime.shutdown(Duration::ZERO).is_complete());
@@ -509,7 +576,10 @@ fn shutdowns_race_drops_spawns_and_panics() {
                     let mut tasks = Vec::new();
                     while !stop.load(SeqCst) {
                         tasks.push(handle.spawn(async { heist::task::yield_now().await }));
-                        drop(handle.spawn(async { heist::spawn(std::future::pending::<()>()).await }));
+                        drop(
+                            handle
+                                .spawn(async { heist::spawn(std::future::pending::<()>()).await }),
+                        );
                         drop(handle.spawn_blocking(|| {}));
                         if handle.is_shut_down() && tasks.len() > 100 {
                             break;

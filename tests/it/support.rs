@@ -35,7 +35,10 @@ pub(crate) fn limited<R: Send + 'static>(body: impl FnOnce() -> R + Send + 'stat
 pub(crate) fn until(what: &str, condition: impl Fn() -> bool) {
     let began = Instant::now();
     while !condition() {
-        assert!(began.elapsed() < Duration::from_secs(20), "still not: {what}");
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "still not: {what}"
+        );
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -53,7 +56,10 @@ pub(crate) fn seated() -> Runtime {
 /// Runs `test` with 1, 2 and 4 workers and on the current thread.
 pub(crate) fn on_each_flavour(test: impl Fn(&str, Builder)) {
     for workers in [1, 2, 4] {
-        test(&format!("{workers} workers"), Builder::new().worker_threads(workers));
+        test(
+            &format!("{workers} workers"),
+            Builder::new().worker_threads(workers),
+        );
     }
     test("current thread", Builder::new().current_thread());
 }
@@ -63,7 +69,10 @@ pub(crate) fn on_each_flavour(test: impl Fn(&str, Builder)) {
 pub(crate) fn run_until(runtime: &Handle, what: &'static str, condition: impl Fn() -> bool) {
     let began = Instant::now();
     while !condition() {
-        assert!(began.elapsed() < Duration::from_secs(20), "still not: {what}");
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "still not: {what}"
+        );
         runtime
             .block_on(heist::sleep(Duration::from_micros(200)))
             .unwrap();
@@ -139,7 +148,11 @@ impl Future for Passed {
         }
         gate.0.1.lock().unwrap().push(cx.waker().clone());
         // It may have been opened meanwhile.
-        if gate.is_open() { Poll::Ready(()) } else { Poll::Pending }
+        if gate.is_open() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 }
 

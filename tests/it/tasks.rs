@@ -14,7 +14,9 @@ fn a_task_gives_its_value() {
         on_each_flavour(|flavour, builder| {
             let runtime = builder.build().unwrap();
             let sum = runtime.block_on(async {
-                let tasks: Vec<_> = (0..100_u64).map(|n| heist::spawn(async move { n })).collect();
+                let tasks: Vec<_> = (0..100_u64)
+                    .map(|n| heist::spawn(async move { n }))
+                    .collect();
                 let mut sum = 0;
                 for task in tasks {
                     sum += task.await.unwrap();
@@ -54,7 +56,11 @@ fn a_panic_of_main_goes_on_in_the_caller() {
             runtime.block_on(async { panic!("root") })
         }));
         assert_eq!(caught.unwrap_err().downcast_ref(), Some(&"root"));
-        assert_eq!(runtime.block_on(async { 1 }).unwrap(), 1, "and the runtime goes on");
+        assert_eq!(
+            runtime.block_on(async { 1 }).unwrap(),
+            1,
+            "and the runtime goes on"
+        );
     });
 }
 
@@ -114,7 +120,11 @@ fn dropping_the_handle_detaches() {
                     gate.passed().await;
                     ended.fetch_add(1, SeqCst);
                 });
-                if n % 2 == 0 { drop(task) } else { task.detach() }
+                if n % 2 == 0 {
+                    drop(task)
+                } else {
+                    task.detach()
+                }
             }
             gate.open();
             run_until(&runtime, flavour_name(flavour), || ended.load(SeqCst) == 20);
@@ -205,11 +215,16 @@ fn debug_shows_state_name_and_spawn_site() {
         let runtime = threaded(1);
         let stuck = Stuck::default();
         let wakers = stuck.0.clone();
-        let task = task::Builder::new().name("a \"b\"").spawn_on(&runtime, stuck);
+        let task = task::Builder::new()
+            .name("a \"b\"")
+            .spawn_on(&runtime, stuck);
         crate::support::until("polled", || !wakers.lock().unwrap().is_empty());
         crate::support::until("suspended", || format!("{task:?}").contains("suspended"));
         let shown = format!("{task:?}");
-        assert!(shown.starts_with("<Task suspended name=\"a \\\"b\\\"\" spawned at "), "{shown}");
+        assert!(
+            shown.starts_with("<Task suspended name=\"a \\\"b\\\"\" spawned at "),
+            "{shown}"
+        );
         assert!(shown.contains("tasks.rs"), "{shown}");
         let seen = task.as_ref();
         assert!(format!("{seen:?}").starts_with("<TaskRef suspended"));
@@ -303,7 +318,9 @@ fn a_future_of_a_megabyte_runs() {
     let all = || {
         on_each_flavour(|_, builder| {
             let runtime = builder.build().unwrap();
-            let tasks: Vec<_> = (0..8).map(|_| runtime.spawn_with(|| Big([0; 1 << 20], 0))).collect();
+            let tasks: Vec<_> = (0..8)
+                .map(|_| runtime.spawn_with(|| Big([0; 1 << 20], 0)))
+                .collect();
             for task in tasks {
                 assert_eq!(runtime.block_on(task).unwrap().unwrap(), 10);
             }
@@ -366,7 +383,11 @@ fn futures_and_values_are_aligned_as_they_ask() {
 
 #[test]
 fn a_task_is_polled_on_one_thread_at_a_time_and_its_future_dropped_once() {
-    struct Alone(Arc<AtomicBool>, u32, #[expect(dead_code)] crate::support::Counted);
+    struct Alone(
+        Arc<AtomicBool>,
+        u32,
+        #[expect(dead_code)] crate::support::Counted,
+    );
     impl Future for Alone {
         type Output = ();
         fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -378,7 +399,7 @@ fn a_task_is_polled_on_one_thread_at_a_time_and_its_future_dropped_once() {
                 return Poll::Ready(());
             }
             let waker = cx.waker().clone();
-            if self.1 % 8 == 0 {
+            if self.1.is_multiple_of(8) {
                 heist::spawn(async move { waker.wake() });
             } else {
                 waker.wake();

@@ -21,7 +21,8 @@ fn a_thousand_sleeps_are_never_early() {
                 .run(async {
                     let sleeps: Vec<_> = (0..1000_u64)
                         .map(|n| {
-                            let duration = Duration::from_nanos(n.wrapping_mul(7_919_191) % 200_000_000);
+                            let duration =
+                                Duration::from_nanos(n.wrapping_mul(7_919_191) % 200_000_000);
                             heist::spawn(async move {
                                 let began = Instant::now();
                                 heist::sleep(duration).await;
@@ -54,16 +55,24 @@ fn odd_durations_are_legal() {
                     heist::sleep(Duration::ZERO).await;
                     heist::sleep(Duration::from_nanos(1)).await;
                     heist::sleep_until(Instant::now()).await;
-                    let past = Instant::now().checked_sub(Duration::from_millis(50)).unwrap();
+                    let past = Instant::now()
+                        .checked_sub(Duration::from_millis(50))
+                        .unwrap();
                     heist::sleep_until(past).await;
-                    for never in [Duration::MAX, Duration::from_secs(u64::MAX), Duration::MAX - Duration::from_nanos(1), 600 * YEAR] {
+                    for never in [
+                        Duration::MAX,
+                        Duration::from_secs(u64::MAX),
+                        Duration::MAX - Duration::from_nanos(1),
+                        600 * YEAR,
+                    ] {
                         let task = heist::spawn(heist::sleep(never));
                         heist::task::yield_now().await;
                         heist::sleep(Duration::from_millis(1)).await;
                         assert!(!task.is_done());
                         task.cancel(None);
                         assert!(task.await.unwrap_err().is_cancelled());
-                        let short = heist::timeout(Duration::from_millis(1), heist::sleep(never)).await;
+                        let short =
+                            heist::timeout(Duration::from_millis(1), heist::sleep(never)).await;
                         assert!(short.is_err());
                         assert_eq!(heist::timeout(never, async { 1 }).await, Ok(1));
                     }
@@ -95,7 +104,11 @@ fn a_sleep_can_be_moved() {
             .run(async {
                 let began = now();
                 let mut sleep = Box::pin(heist::sleep(HOUR));
-                assert!(heist::timeout(Duration::from_secs(1), &mut sleep).await.is_err());
+                assert!(
+                    heist::timeout(Duration::from_secs(1), &mut sleep)
+                        .await
+                        .is_err()
+                );
                 sleep.as_mut().reset(began + 2 * HOUR);
                 sleep.as_mut().await;
                 assert!(now() - began >= 2 * HOUR && sleep.is_elapsed());
@@ -136,7 +149,10 @@ fn a_paused_clock_jumps_to_the_next_timer_when_all_is_idle() {
                 now() - began
             });
             let passed = order.unwrap();
-            assert!(passed >= 3 * YEAR && passed < 3 * YEAR + Duration::from_secs(1), "{flavour}");
+            assert!(
+                passed >= 3 * YEAR && passed < 3 * YEAR + Duration::from_secs(1),
+                "{flavour}"
+            );
             assert!(wall.elapsed() < Duration::from_secs(20));
             // From a root, too.
             runtime.block_on(heist::sleep(YEAR)).unwrap();
@@ -216,7 +232,9 @@ fn a_paused_clock_can_be_advanced_by_hand_and_resumed() {
             assert_eq!(fired.load(SeqCst), 4);
             clock.resume();
             assert!(clock.advance(HOUR).is_err());
-            runtime.block_on(heist::sleep(Duration::from_millis(5))).unwrap();
+            runtime
+                .block_on(heist::sleep(Duration::from_millis(5)))
+                .unwrap();
             clock.pause();
             clock.set_auto_advance(true);
             until("the rest, by itself", || fired.load(SeqCst) == 10);
@@ -246,11 +264,26 @@ fn a_timeout_ends_what_takes_too_long_and_lets_the_rest_pass() {
                     assert!(early.is_ok() && now() - began < 2 * HOUR);
                     // Both at the same moment: the value wins.
                     let deadline = now() + HOUR;
-                    assert!(heist::timeout_at(deadline, heist::sleep_until(deadline)).await.is_ok());
+                    assert!(
+                        heist::timeout_at(deadline, heist::sleep_until(deadline))
+                            .await
+                            .is_ok()
+                    );
                     assert!(heist::timeout(Duration::ZERO, async { 1 }).await.is_ok());
-                    assert!(heist::timeout(Duration::ZERO, std::future::pending::<()>()).await.is_err());
-                    assert!(heist::timeout_at(began, std::future::pending::<()>()).await.is_err());
-                    let nested = heist::timeout(HOUR, heist::timeout(2 * HOUR, std::future::pending::<()>()));
+                    assert!(
+                        heist::timeout(Duration::ZERO, std::future::pending::<()>())
+                            .await
+                            .is_err()
+                    );
+                    assert!(
+                        heist::timeout_at(began, std::future::pending::<()>())
+                            .await
+                            .is_err()
+                    );
+                    let nested = heist::timeout(
+                        HOUR,
+                        heist::timeout(2 * HOUR, std::future::pending::<()>()),
+                    );
                     assert!(nested.await.is_err());
                 })
                 .unwrap();
@@ -351,7 +384,9 @@ fn a_hundred_thousand_timers_can_be_dropped_unfired() {
                 began.elapsed()
             });
             eprintln!("{flavour}: made and dropped in {:?}", took.unwrap());
-            runtime.block_on(heist::sleep(Duration::from_millis(1))).unwrap();
+            runtime
+                .block_on(heist::sleep(Duration::from_millis(1)))
+                .unwrap();
             assert_eq!(runtime.metrics().total().timers_fired, 1);
         });
     });
@@ -365,7 +400,9 @@ fn ten_thousand_timers_due_at_once_all_fire() {
             runtime
                 .run(async {
                     let at = Instant::now() + Duration::from_millis(50);
-                    let tasks: Vec<_> = (0..10_000).map(|_| heist::spawn(heist::sleep_until(at))).collect();
+                    let tasks: Vec<_> = (0..10_000)
+                        .map(|_| heist::spawn(heist::sleep_until(at)))
+                        .collect();
                     for task in tasks {
                         task.await.unwrap();
                     }
@@ -390,7 +427,13 @@ fn sleeps_of_a_dead_runtime_go_on_elsewhere() {
             drop(entered);
             drop(runtime);
             let other = threaded(1);
-            other.block_on(async { heist::timeout(Duration::from_secs(20), sleep).await.unwrap() }).unwrap();
+            other
+                .block_on(async {
+                    heist::timeout(Duration::from_secs(20), sleep)
+                        .await
+                        .unwrap()
+                })
+                .unwrap();
         }
         // With nobody else: by the driver of last resort.
         let runtime = seated();
@@ -413,25 +456,35 @@ fn sleeps_of_a_dead_runtime_go_on_elsewhere() {
 
 #[test]
 fn a_timer_that_is_made_again_in_its_own_waker_starves_nobody() {
-    struct Again(AtomicUsize, heist::Handle);
+    struct Again(
+        AtomicUsize,
+        heist::Handle,
+        std::sync::Mutex<Vec<Pin<Box<heist::time::Sleep>>>>,
+    );
     impl std::task::Wake for Again {
         fn wake(self: Arc<Self>) {
             if self.0.fetch_add(1, SeqCst) < 10_000 {
                 let _entered = self.1.enter();
-                let waker = Waker::from(self);
+                let waker = Waker::from(self.clone());
                 let mut sleep = Box::pin(heist::sleep(Duration::from_nanos(1)));
                 let _ = sleep.as_mut().poll(&mut Context::from_waker(&waker));
-                // Leaked, so that it stays registered.
-                std::mem::forget(sleep);
+                // Kept, so that it stays registered.
+                self.2.lock().unwrap().push(sleep);
             }
         }
     }
     limited(|| {
         let runtime = threaded(1);
-        let again = Arc::new(Again(AtomicUsize::new(0), runtime.handle().clone()));
+        let again = Arc::new(Again(
+            AtomicUsize::new(0),
+            runtime.handle().clone(),
+            Default::default(),
+        ));
         Waker::from(again.clone()).wake();
         for _ in 0..10 {
-            runtime.block_on(heist::sleep(Duration::from_millis(1))).unwrap();
+            runtime
+                .block_on(heist::sleep(Duration::from_millis(1)))
+                .unwrap();
         }
         until("fired again and again", || again.0.load(SeqCst) > 100);
     });

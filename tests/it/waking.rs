@@ -24,7 +24,8 @@ fn a_wake_after_the_end_does_nothing() {
             let waker = wakers.0.lock().unwrap().pop().unwrap();
             for _ in 0..100 {
                 waker.wake_by_ref();
-                waker.clone().wake();
+                let other = waker.clone();
+                other.wake();
             }
             assert!(waker.will_wake(&waker.clone()));
             run_until(&runtime, "quiet", || runtime.metrics().tasks_alive == 0);
@@ -47,9 +48,15 @@ fn a_thousand_wakers_outlive_their_runtime() {
                 });
             }
             let polled = stuck.0.clone();
-            run_until(&runtime, "all polled", || polled.lock().unwrap().len() == 1000);
+            run_until(&runtime, "all polled", || {
+                polled.lock().unwrap().len() == 1000
+            });
             drop(runtime);
-            assert_eq!(drops.dropped(), 1000, "{flavour}: shutdown ended every task");
+            assert_eq!(
+                drops.dropped(),
+                1000,
+                "{flavour}: shutdown ended every task"
+            );
             let wakers = std::mem::take(&mut *polled.lock().unwrap());
             assert!(wakers.len() >= 1000);
             let threads: Vec<_> = wakers
@@ -61,7 +68,11 @@ fn a_thousand_wakers_outlive_their_runtime() {
                             waker.wake_by_ref();
                             let other = waker.clone();
                             assert!(other.will_wake(&waker));
-                            if n % 2 == 0 { waker.wake() } else { drop(waker) }
+                            if n % 2 == 0 {
+                                waker.wake()
+                            } else {
+                                drop(waker)
+                            }
                             drop(other);
                         }
                     })
@@ -83,17 +94,29 @@ fn a_storm_of_wakes_polls_no_oftener_than_it_wakes_and_never_two_at_once() {
     limited(|| {
         for workers in [1, 4] {
             let runtime = threaded(workers);
-            let (polls, inside) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+            let (polls, inside) = (
+                Arc::new(AtomicUsize::new(0)),
+                Arc::new(AtomicBool::new(false)),
+            );
             let (slot, end) = (Arc::new(Mutex::new(None)), Arc::new(AtomicBool::new(false)));
             let task = {
                 let (polls, slot, end) = (polls.clone(), slot.clone(), end.clone());
                 runtime.spawn(std::future::poll_fn(move |cx| {
-                    assert!(!inside.swap(true, SeqCst), "polled on two threads at a time");
+                    assert!(
+                        !inside.swap(true, SeqCst),
+                        "polled on two threads at a time"
+                    );
                     polls.fetch_add(1, SeqCst);
-                    slot.lock().unwrap().get_or_insert_with(|| cx.waker().clone());
+                    slot.lock()
+                        .unwrap()
+                        .get_or_insert_with(|| cx.waker().clone());
                     let ended = end.load(SeqCst);
                     assert!(inside.swap(false, SeqCst));
-                    if ended { Poll::Ready(()) } else { Poll::Pending }
+                    if ended {
+                        Poll::Ready(())
+                    } else {
+                        Poll::Pending
+                    }
                 }))
             };
             until("first poll", || slot.lock().unwrap().is_some());
@@ -106,7 +129,8 @@ fn a_storm_of_wakes_polls_no_oftener_than_it_wakes_and_never_two_at_once() {
                             if (n + thread) % 2 == 0 {
                                 waker.wake_by_ref();
                             } else {
-                                waker.clone().wake();
+                                let other = waker.clone();
+                                other.wake();
                             }
                         }
                     });
@@ -134,10 +158,16 @@ fn every_wake_up_is_followed_by_a_poll() {
             let task = {
                 let (count, slot, seen) = (count.clone(), slot.clone(), seen.clone());
                 runtime.spawn(std::future::poll_fn(move |cx| {
-                    slot.lock().unwrap().get_or_insert_with(|| cx.waker().clone());
+                    slot.lock()
+                        .unwrap()
+                        .get_or_insert_with(|| cx.waker().clone());
                     let now = count.load(SeqCst);
                     seen.store(now, SeqCst);
-                    if now == 3000 { Poll::Ready(()) } else { Poll::Pending }
+                    if now == 3000 {
+                        Poll::Ready(())
+                    } else {
+                        Poll::Pending
+                    }
                 }))
             };
             until("first poll", || slot.lock().unwrap().is_some());
@@ -165,9 +195,9 @@ fn meddler(meddler: Meddler) -> Waker {
     static VTABLE: RawWakerVTable = RawWakerVTable::new(
         |data| {
             // SAFETY: `data` is from `Arc::into_raw` below, and borrowed here.
-            unsafe { Arc::increment_strong_count(data.cast::<Meddler>()) };
-            // SAFETY: as above.
             (unsafe { &*data.cast::<Meddler>() }.on_clone)();
+            // SAFETY: as above. Only now: a clone that panics makes no waker.
+            unsafe { Arc::increment_strong_count(data.cast::<Meddler>()) };
             RawWaker::new(data, &VTABLE)
         },
         |data| {
@@ -202,7 +232,11 @@ fn a_waker_may_come_back_into_the_runtime_from_wake_clone_and_drop() {
                     count.fetch_add(1, SeqCst);
                     victim.cancel("by a waker");
                     handle.spawn(async {}).detach();
-                    let _ = (handle.all_tasks().len(), handle.metrics(), format!("{victim:?}"));
+                    let _ = (
+                        handle.all_tasks().len(),
+                        handle.metrics(),
+                        format!("{victim:?}"),
+                    );
                     let mut nap = pin!(heist::sleep(Duration::from_millis(1)));
                     let _ = nap.as_mut().poll(&mut Context::from_waker(Waker::noop()));
                     heist::run_coroutine_threadsafe(async {}, &handle).cancel();
@@ -223,7 +257,9 @@ fn a_waker_may_come_back_into_the_runtime_from_wake_clone_and_drop() {
                 let seen = task.as_ref();
                 let poll = |task: &mut heist::Task<()>| {
                     let waker = waker();
-                    Pin::new(task).poll(&mut Context::from_waker(&waker)).is_pending()
+                    Pin::new(task)
+                        .poll(&mut Context::from_waker(&waker))
+                        .is_pending()
                 };
                 assert!(poll(&mut task));
                 match fate {
@@ -240,9 +276,15 @@ fn a_waker_may_come_back_into_the_runtime_from_wake_clone_and_drop() {
             let waker = waker();
             let entered = runtime.enter();
             let mut nap = Box::pin(heist::sleep(Duration::from_millis(2)));
-            assert!(nap.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            assert!(
+                nap.as_mut()
+                    .poll(&mut Context::from_waker(&waker))
+                    .is_pending()
+            );
             drop(entered);
-            run_until(&runtime, "the timer's waker was called", || calls.load(SeqCst) > before + 1);
+            run_until(&runtime, "the timer's waker was called", || {
+                calls.load(SeqCst) > before + 1
+            });
             drop((nap, waker));
             run_until(&runtime, "the victim ended", || victim.is_done());
         });
@@ -276,16 +318,30 @@ fn a_waker_that_panics_harms_nobody_else() {
                 let mut nap = Box::pin(heist::sleep(Duration::from_millis(1)));
                 let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                     let mut cx = Context::from_waker(&waker);
-                    (Pin::new(&mut task).poll(&mut cx).is_pending(), nap.as_mut().poll(&mut cx).is_pending())
+                    (
+                        Pin::new(&mut task).poll(&mut cx).is_pending(),
+                        nap.as_mut().poll(&mut cx).is_pending(),
+                    )
                 }));
                 assert_eq!(polled.is_err(), verb == "clone", "{flavour}");
                 gate.open();
                 runtime.block_on(other).unwrap().unwrap();
                 run_until(&runtime, "released", || runtime.metrics().tasks_alive == 0);
-                runtime.block_on(heist::sleep(Duration::from_millis(2))).unwrap();
-                let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || drop((task, nap))));
+                runtime
+                    .block_on(heist::sleep(Duration::from_millis(2)))
+                    .unwrap();
+                let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+                    drop((task, nap))
+                }));
                 drop(dropped);
-                assert_eq!(runtime.block_on(async { 1 }).unwrap(), 1, "{flavour}, {verb}");
+                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    drop(std::mem::ManuallyDrop::into_inner(waker));
+                }));
+                assert_eq!(
+                    runtime.block_on(async { 1 }).unwrap(),
+                    1,
+                    "{flavour}, {verb}"
+                );
             }
         });
     });
@@ -358,7 +414,9 @@ fn a_future_may_wake_itself_in_its_destructor() {
                 assert_eq!((error.is_panic(), error.is_cancelled()), (panics, !panics));
             }
             let polled = Gate::default();
-            runtime.spawn(WakesInDrop(None, false, polled.clone())).detach();
+            runtime
+                .spawn(WakesInDrop(None, false, polled.clone()))
+                .detach();
             run_until(&runtime, "polled", || polled.is_open());
             let report = runtime.shutdown(Duration::from_secs(10));
             assert!(report.is_complete(), "{report}");
@@ -422,7 +480,11 @@ fn std_wake_works_as_a_join_waker_from_any_thread() {
             opener.join().unwrap();
             if first.is_pending() {
                 until("woken once", || flag.0.load(SeqCst) == 1);
-                assert!(Pin::new(&mut task).poll(&mut Context::from_waker(&waker)).is_ready());
+                assert!(
+                    Pin::new(&mut task)
+                        .poll(&mut Context::from_waker(&waker))
+                        .is_ready()
+                );
             }
             assert!(flag.0.load(SeqCst) <= 1);
         }

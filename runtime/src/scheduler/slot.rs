@@ -6,17 +6,24 @@ use crate::task::Runnable;
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 use std::sync::atomic::{
-    AtomicBool, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed,
+    AtomicBool, AtomicU8, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed,
     Ordering::Release,
 };
+
+const NONE: u8 = 0;
+const HELD: u8 = 1;
+/// Held by a thread that sleeps: nobody may take it, since `idle` counts it among the sleepers and would not count who has it next.
+const KEPT: u8 = 2;
 
 /// What others see of a worker.
 pub(crate) struct Slot {
     pub(super) queue: CachePadded<SharedQueue>,
     pub(super) parker: CachePadded<Parker>,
-    /// Whether the slot's thread may run tasks. Written by the slot's thread, the monitor and whoever gives a permit.
-    permit: CachePadded<AtomicBool>,
-    /// Whether the slot's thread runs on in a poll without a permit: it was found blocked, or has blocked and goes on. Only swapped.
+    /// Whether the slot's thread may run tasks: `NONE`, `HELD` or `KEPT`. Taken from a thread and given to it under the lock of
+    /// `Scheduler::spares`; only its own thread makes it `KEPT`.
+    permit: CachePadded<AtomicU8>,
+    /// Whether the slot's thread runs on in a poll without a permit: it was found blocked, or has blocked and goes on. Set and cleared
+    /// under the same lock.
     stray: AtomicBool,
     pub(crate) counters: CachePadded<Counters>,
     seat: Mutex<Seat>,
@@ -169,12 +176,21 @@ impl Slot {
     #[inline]
     pub(super) fn has_permit(&self) -> bool {
         // Acquire: pairs with the AcqRel of whoever gave or took it.
-        self.permit.load(Acquire)
+        self.permit.load(Acquire) != NONE
     }
 
-    /// Takes the permit away; true if there was one, which is the caller's now.
+    /// Takes the permit away; true if there was one to take, which is the caller's now.
     pub(super) fn take_permit(&self) -> bool {
-        self.permit.swap(false, AcqRel)
+        self.permit
+            .compare_exchange(HELD, NONE, AcqRel, Acquire)
+            .is_ok()
+    }
+
+    /// The slot's thread goes to sleep, with its permit; false if it has none any more.
+    pub(super) fn keep_permit(&self) -> bool {
+        self.permit
+            .compare_exchange(HELD, KEPT, AcqRel, Acquire)
+            .is_ok()
     }
 
     pub(super) fn set_stray(&self, stray: bool) {
@@ -186,8 +202,9 @@ impl Slot {
         self.stray.load(Acquire)
     }
 
+    /// Gives the slot a permit; also what ends [`keep_permit`](Self::keep_permit).
     pub(super) fn give_permit(&self) {
-        self.permit.swap(true, AcqRel);
+        self.permit.swap(HELD, AcqRel);
     }
 
     /// One of the tasks that a thread that has ended left behind.

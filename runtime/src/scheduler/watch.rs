@@ -1,4 +1,5 @@
-//! The monitor: one thread that looks after the workers a few hundred times a second while any of them is awake, and sleeps otherwise.
+//! The monitor: one thread that looks after the workers a few hundred times a second while any of them is awake or in a poll, and
+//! sleeps otherwise.
 //!
 //! It sees to what a worker in a long poll cannot do itself:
 //!
@@ -66,9 +67,9 @@ impl Monitor {
         Ok(())
     }
 
-    /// A worker goes on after a sleep.
+    /// A worker goes on after a sleep, or without a permit.
     ///
-    /// Pairs with `sleep`: the worker counts itself awake, then looks here; the monitor says that it sleeps, then looks at the count.
+    /// Pairs with `sleep`: the worker counts itself awake, or astray, then looks here; the monitor says that it sleeps, then looks at that.
     #[inline]
     pub(super) fn wake_if_asleep(&self) {
         fence(SeqCst);
@@ -113,14 +114,14 @@ impl Monitor {
         let mut turns = 0;
         let mut quiet = 0;
         while !scheduler.is_stopping() {
-            if scheduler.idle.awake() == 0 {
+            if scheduler.is_unwatched() {
                 quiet += 1;
             } else {
                 quiet = 0;
             }
             if quiet > QUIET_LOOKS {
                 quiet = 0;
-                self.sleep(|| scheduler.idle.awake() == 0 && !scheduler.is_stopping());
+                self.sleep(|| scheduler.is_unwatched() && !scheduler.is_stopping());
             } else {
                 self.parker.park_until(Instant::now().checked_add(TICK));
             }

@@ -55,6 +55,8 @@ pub(crate) struct Worker {
     /// Whether the driver's wakers are being called: what they wake goes to the deque, and nobody is notified before the last.
     dispatching: Cell<bool>,
     batch: RefCell<WakeBatch>,
+    /// How many waits, one inside the other, this thread is in: between `begin_blocking` and `end_blocking`.
+    blocking: Cell<u32>,
 }
 
 impl Worker {
@@ -93,6 +95,7 @@ impl Worker {
             searching: Cell::new(false),
             dispatching: Cell::new(false),
             batch: RefCell::new(WakeBatch::new()),
+            blocking: Cell::new(0),
         })
     }
 
@@ -245,9 +248,14 @@ impl Worker {
     /// Takes a task out of the slot of a worker that has been in one poll for long.
     fn steal_slot(&self) -> Option<Runnable> {
         let scheduler = self.scheduler();
-        let (_, other) = scheduler
-            .slots()
-            .find(|(index, slot)| *index != self.index && !slot.queue.is_slot_empty())?;
+        let count = scheduler.slots().count();
+        // From a random one on: the first may change its task all the time, and another be in a long poll.
+        let first = fastrand::usize(..count.max(1));
+        let other = (first..count)
+            .chain(0..first)
+            .filter(|index| *index != self.index)
+            .filter_map(|index| scheduler.slot(index))
+            .find(|slot| !slot.queue.is_slot_empty())?;
         let seen = other.counters.poll_now();
         for _ in 0..SLOT_WATCH {
             if other.queue.is_slot_empty() || other.counters.poll_now() != seen {
@@ -338,6 +346,11 @@ impl Worker {
 
     /// Sleeps until there is work, or somebody says so.
     fn park(&self) {
+        let slot = self.slot();
+        if !slot.keep_permit() {
+            // Taken since the last poll: a spare has this worker's place, among the sleepers too.
+            return;
+        }
         let scheduler = self.scheduler();
         let (idle, searching) = (&scheduler.idle, self.searching.get());
         let slept = scheduler
@@ -345,17 +358,16 @@ impl Worker {
             .watch_sleep(idle, self.index, searching, || scheduler.is_work());
         if slept == Sleep::Work {
             self.searching.set(true);
+            slot.give_permit();
             return;
         }
         self.searching.set(false);
-        let slot = self.slot();
         slot.counters.parks.add(1);
         match scheduler.driver.try_lock() {
             Some(mut driver) => {
                 if slot.parker.begin_in_driver() {
                     let idle = scheduler.io.clock().is_paused()
-                        && scheduler.is_quiet()
-                        && !self.handle.pool().is_busy();
+                        && scheduler.is_quiet(|| self.handle.pool().is_busy());
                     let turned = self.turn(&mut driver, None, idle);
                     slot.parker.end();
                     if !turned {
@@ -373,6 +385,7 @@ impl Worker {
             }
         }
         self.searching.set(scheduler.idle.wake(self.index));
+        slot.give_permit();
         scheduler.monitor.wake_if_asleep();
         self.dispatch();
     }
@@ -383,23 +396,40 @@ impl Worker {
         if !self.scheduler().is_threaded() {
             return self.scheduler().replace(&self.handle);
         }
+        self.blocking.set(self.blocking.get() + 1);
+        self.end_search();
         self.give_queue_away();
-        self.slot().set_stray(false);
-        self.scheduler().quieted();
-        if self.slot().take_permit()
-            && let Err(error) = self.scheduler().replace(&self.handle)
-        {
-            self.slot().give_permit();
+        let (scheduler, slot) = (self.scheduler(), self.slot());
+        let taken = {
+            let _spares = scheduler.spares.lock();
+            slot.set_stray(false);
+            slot.take_permit()
+        };
+        scheduler.quieted();
+        if taken && let Err(error) = scheduler.replace(&self.handle) {
+            let _spares = scheduler.spares.lock();
+            slot.give_permit();
             return Err(error);
         }
         Ok(())
     }
 
-    /// The thread goes on in its poll, without a permit: a paused clock stands still until that ends.
+    /// Ends what `begin_blocking` began, whether or not that gave an error. The thread goes on in its poll, without a permit: a paused
+    /// clock stands still until that ends.
     pub(crate) fn end_blocking(&self) {
-        if self.scheduler().is_threaded() && !self.slot().has_permit() {
-            self.slot().set_stray(true);
+        let scheduler = self.scheduler();
+        if !scheduler.is_threaded() {
+            return;
         }
+        self.blocking.set(self.blocking.get() - 1);
+        if self.blocking.get() > 0 {
+            return;
+        }
+        {
+            let _spares = scheduler.spares.lock();
+            self.slot().set_stray(!self.slot().has_permit());
+        }
+        scheduler.monitor.wake_if_asleep();
     }
 
     /// Moves everything queued here to the injector.
@@ -419,16 +449,24 @@ impl Worker {
         self.give_queue_away();
         let scheduler = self.scheduler();
         let slot = self.slot();
-        slot.set_stray(false);
-        scheduler.quieted();
-        scheduler.spares.lock().push(self.index);
-        let deadline = Instant::now().checked_add(SPARE_KEEP_ALIVE);
-        loop {
+        {
+            let mut spares = scheduler.spares.lock();
             if slot.has_permit() {
+                // It was given back, for want of a spare.
                 return true;
             }
+            slot.set_stray(false);
+            spares.push(self.index);
+        }
+        scheduler.quieted();
+        let deadline = Instant::now().checked_add(SPARE_KEEP_ALIVE);
+        loop {
+            // First: one unpark may stand for both, and who goes on to park would wait for another.
             if scheduler.is_stopping() {
                 return false;
+            }
+            if slot.has_permit() {
+                return true;
             }
             if !slot.parker.park_until(deadline) {
                 let mut spares = scheduler.spares.lock();
@@ -436,9 +474,7 @@ impl Worker {
                     spares.swap_remove(place);
                     return false;
                 }
-                // It was chosen just now: the permit is on its way.
-                drop(spares);
-                slot.parker.park();
+                // Else it was chosen just now, and has a permit.
             }
         }
     }

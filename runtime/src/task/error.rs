@@ -47,6 +47,8 @@ pub(crate) enum Refusal {
     WouldDeadlock,
     /// The runtime could not be built.
     Build(std::io::Error),
+    /// A blocking closure's thread could not be started. Shared: several may have waited for it.
+    NoThread(Arc<std::io::Error>),
 }
 
 impl TaskError {
@@ -79,8 +81,8 @@ impl TaskError {
         matches!(*self.0, Kind::Panicked(_))
     }
 
-    /// Whether no runtime accepted the task: none on this thread, one that is shut down, or one left behind in the parent of a
-    /// fork.
+    /// Whether no runtime accepted the task: none on this thread, one that is shut down, has no thread for a blocking closure, or was left
+    /// behind in the parent of a fork.
     pub fn is_refused(&self) -> bool {
         matches!(*self.0, Kind::Refused(_))
     }
@@ -165,6 +167,7 @@ impl fmt::Display for Refusal {
                 "waiting here would block the only worker that could do the awaited work: await it instead, or wait on a thread of your own",
             ),
             Self::Build(error) => write!(f, "the heist runtime could not be built: {error}"),
+            Self::NoThread(error) => write!(f, "no thread could be started for a blocking closure: {error}"),
         }
     }
 }
@@ -184,6 +187,7 @@ impl std::error::Error for TaskError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &*self.0 {
             Kind::Refused(Refusal::Build(error)) => Some(error),
+            Kind::Refused(Refusal::NoThread(error)) => Some(&**error),
             _ => None,
         }
     }

@@ -154,7 +154,8 @@ pub(crate) fn drop_payload(payload: Box<dyn Any + Send>) {
 unsafe fn run<F: Future, S: Schedule>(task: NonNull<Header>) {
     // SAFETY: the caller hands over a reference to a cell of this type.
     let (header, cell) = unsafe { (task.as_ref(), task.cast::<Cell<F, S>>().as_ref()) };
-    let _current = current::enter_task(task);
+    let frame = current::Frame::new(task);
+    let _current = current::enter_task(&frame);
     let interrupted = match header.state.transition_to_running() {
         Start::Poll { interrupted } => interrupted,
         Start::DropUnpolled => {
@@ -204,7 +205,8 @@ unsafe fn run<F: Future, S: Schedule>(task: NonNull<Header>) {
 unsafe fn abandon<F: Future, S: Schedule>(task: NonNull<Header>, error: TaskError) {
     // SAFETY: the caller hands over a reference.
     let header = unsafe { task.as_ref() };
-    let _current = current::enter_task(task);
+    let frame = current::Frame::new(task);
+    let _current = current::enter_task(&frame);
     let (Start::Poll { .. } | Start::DropUnpolled) = header.state.transition_to_running();
     let ending = if error.is_cancelled() {
         Ending::Cancelled

@@ -13,6 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 /// The run queue of a root task, one entry long, and the thread that waits on it.
+///
+/// The scheduler counts the root among those that can run while there is an entry, and from then until the entry's poll is over; after the
+/// last poll, until `block_on` is.
 pub(crate) struct Root {
     handle: Handle,
     entry: Mutex<Option<Runnable>>,
@@ -65,6 +68,7 @@ impl Schedule for RootScheduler {
 impl Route for RootRoute {
     fn submit(self, task: Runnable, _why: Why) {
         let root = self.0;
+        root.handle.scheduler().root_woken();
         *root.entry.lock() = Some(task);
         if root.working.load(SeqCst) {
             root.handle.scheduler().unpark_seat();
@@ -82,15 +86,18 @@ impl PollRoot<'_> {
     }
 
     pub(crate) fn poll(&self) -> bool {
-        if let Some(entry) = self.0.take() {
-            entry.run();
+        let entry = self.0.take();
+        let polled = entry.map(Runnable::run).is_some();
+        let done = (self.1)();
+        if polled && !done {
+            self.0.handle.scheduler().root_rests();
         }
-        (self.1)()
+        done
     }
 }
 
-/// Runs `future` to its end on this thread. `drive` is called once and has to call `PollRoot::poll` until it says true; if it gives up
-/// before, the future is cancelled.
+/// Runs `future` to its end on this thread, which the caller has counted as a root that can run (`Scheduler::root_woken`). `drive` is
+/// called once and has to call `PollRoot::poll` until it says true; if it gives up before, the future is cancelled.
 ///
 /// # Errors
 ///

@@ -104,7 +104,7 @@ impl fmt::Display for ShutdownReport {
             more => write!(f, "\n  {more} blocking threads are still busy")?,
         }
         if !self.workers_ended {
-            f.write_str("\n  a worker thread has not ended")?;
+            f.write_str("\n  a worker thread is still in a poll")?;
         }
         Ok(())
     }

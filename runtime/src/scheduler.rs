@@ -30,7 +30,6 @@ pub(crate) use slot::Slot;
 pub(crate) use watch::Monitor;
 pub(crate) use worker::Worker;
 
-use crate::current;
 use crate::handle::Handle;
 use crate::sync_switch::fence;
 use crate::task::{Refusal, Runnable, TaskError};
@@ -412,7 +411,7 @@ impl Scheduler {
     }
 
     fn end_queued(&self) {
-        while let Some(task) = current::without_worker(|| self.take_left()) {
+        while let Some(task) = self.take_left() {
             task.abandon(TaskError::cancelled(Some(
                 "the runtime was shut down".into(),
             )));

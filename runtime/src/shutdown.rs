@@ -26,6 +26,10 @@ use std::time::{Duration, Instant};
 /// Beyond this a deadline counts as "for ever"; `Instant + Duration::MAX` would overflow.
 const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// How long the workers have to leave their loops when the deadline has passed before they were told: an idle one needs well under a
+/// millisecond, and a shutdown may take 50 ms more than its deadline.
+const LEAVE: Duration = Duration::from_millis(20);
+
 pub(crate) struct Shutdown {
     progress: Mutex<Progress>,
     ended: Condvar,
@@ -200,7 +204,8 @@ impl Handle {
         }
         self.pool().wait_ended(own.blocking, until);
         self.scheduler().stop();
-        let workers_ended = self.scheduler().join(Some(until), own.worker);
+        let leave = until.max(Instant::now() + LEAVE);
+        let workers_ended = self.scheduler().join(Some(leave), own.worker);
         if workers_ended && !own.worker {
             self.scheduler().clear();
         }

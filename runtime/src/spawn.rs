@@ -62,6 +62,7 @@ where
     F::Output: Send + 'static,
 {
     let (entry, task) = new_task(Nowhere, at, future);
+    trace::refused(entry.header());
     entry.abandon(TaskError::refused(Refusal::NoRuntime));
     task
 }
@@ -127,6 +128,16 @@ impl<'n> Builder<'n> {
         F::Output: Send + 'static,
     {
         spawn_here(Location::caller(), self.name, || future)
+    }
+
+    /// See [`spawn_with`](crate::spawn_with).
+    #[track_caller]
+    pub fn spawn_with<F>(self, future: impl FnOnce() -> F) -> Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        spawn_here(Location::caller(), self.name, future)
     }
 
     /// See [`Handle::spawn`](crate::Handle::spawn).

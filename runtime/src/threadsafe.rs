@@ -208,15 +208,14 @@ pub mod concurrent {
             self.task.cancel(None)
         }
 
-        /// Requests that the coroutine end, and waits until it has: true once it has ended, whichever way.
+        /// Requests that the coroutine end, and waits until it has, whichever way: [`cancelled`](Self::cancelled) tells.
         ///
         /// # Errors
         ///
         /// The time was up, or waiting here would never end.
-        pub fn cancel_and_wait(&self, timeout: impl Into<Option<Duration>>) -> Result<bool, Error> {
+        pub fn cancel_and_wait(&self, timeout: impl Into<Option<Duration>>) -> Result<(), Error> {
             self.cancel();
-            self.wait(timeout.into())?;
-            Ok(self.done())
+            self.wait(timeout.into())
         }
 
         /// Whether the coroutine has ended.

@@ -1,30 +1,53 @@
 //! Every tracing event of the runtime, at life-cycle edges only. Disabled events cost about a nanosecond.
+//!
+//! A subscriber is foreign code: its panics end here (`contained`).
 
-use crate::task::{Header, TaskError, TaskRef};
+use crate::task::{Header, TaskError, TaskRef, drop_payload};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 const TARGET: &str = "heist";
 
+/// Emits an event of `level`, if anybody listens.
+macro_rules! event {
+    ($level:ident, $($event:tt)+) => {
+        if tracing::enabled!(target: TARGET, tracing::Level::$level) {
+            contained(|| tracing::event!(target: TARGET, tracing::Level::$level, $($event)+));
+        }
+    };
+}
+
+#[cold]
+fn contained(emit: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(emit)) {
+        drop_payload(payload);
+    }
+}
+
+/// A task that no runtime accepted. Its outcome says so too, but the handle may be dropped.
+#[cold]
+pub(crate) fn refused(task: &Header) {
+    event!(WARN, spawned_at = %task.spawned_at(), "a task was spawned on a thread that is in no runtime, and dropped");
+}
+
 #[inline]
 pub(crate) fn task_spawned(task: &Header) {
-    tracing::trace!(target: TARGET, id = task.id().get(), spawned_at = %task.spawned_at(), "task spawned");
+    event!(TRACE, id = task.id().get(), spawned_at = %task.spawned_at(), "task spawned");
 }
 
 #[inline]
 pub(crate) fn task_ended(task: &Header) {
-    tracing::trace!(target: TARGET, id = task.id().get(), "task ended");
+    event!(TRACE, id = task.id().get(), "task ended");
 }
 
 #[inline]
 pub(crate) fn cancel_requested(task: &Header) {
-    tracing::debug!(target: TARGET, id = task.id().get(), "cancel requested");
+    event!(DEBUG, id = task.id().get(), "cancel requested");
 }
 
 #[cold]
 pub(crate) fn unhandled(task: &TaskRef, error: &TaskError) {
-    tracing::error!(
-        target: TARGET,
-        id = task.id().get(),
+    event!(ERROR, id = task.id().get(),
         name = task.name(),
         spawned_at = %task.spawned_at(),
         %error,
@@ -39,8 +62,8 @@ pub(crate) fn slow_poll(task: Option<&TaskRef>, lasted: Duration, asleep: bool) 
     } else {
         "a task has kept its worker busy for long: let it await now and then, or move the work to spawn_blocking"
     };
-    tracing::warn!(
-        target: TARGET,
+    event!(
+        WARN,
         id = task.map(|task| task.id().get()),
         name = task.map(TaskRef::name),
         spawned_at = task.map(|task| tracing::field::display(task.spawned_at())),
@@ -50,36 +73,45 @@ pub(crate) fn slow_poll(task: Option<&TaskRef>, lasted: Duration, asleep: bool) 
 }
 
 pub(crate) fn worker_started(index: usize) {
-    tracing::debug!(target: TARGET, worker = index, "worker started");
+    event!(DEBUG, worker = index, "worker started");
 }
 
 pub(crate) fn worker_stopped(index: usize) {
-    tracing::debug!(target: TARGET, worker = index, "worker stopped");
+    event!(DEBUG, worker = index, "worker stopped");
 }
 
 #[cold]
 pub(crate) fn worker_replaced(index: usize) {
-    tracing::debug!(target: TARGET, worker = index, "a blocked worker is replaced by this one");
+    event!(
+        DEBUG,
+        worker = index,
+        "a blocked worker is replaced by this one"
+    );
 }
 
 #[cold]
 pub(crate) fn not_replaced(error: &std::io::Error) {
-    tracing::warn!(target: TARGET, %error, "a blocked worker could not be replaced");
+    event!(WARN, %error, "a blocked worker could not be replaced");
 }
 
 #[cold]
 pub(crate) fn driver_failed(error: &std::io::Error) {
-    tracing::error!(target: TARGET, %error, "the I/O driver failed");
+    event!(ERROR, %error, "the I/O driver failed");
 }
 
 pub(crate) fn shutdown_begun(tasks: usize) {
-    tracing::debug!(target: TARGET, tasks, "shutdown begun");
+    event!(DEBUG, tasks, "shutdown begun");
 }
 
 pub(crate) fn shutdown_ended(late_tasks: usize, late_threads: usize) {
     if late_tasks + late_threads == 0 {
-        tracing::debug!(target: TARGET, "shutdown complete");
+        event!(DEBUG, "shutdown complete");
     } else {
-        tracing::warn!(target: TARGET, late_tasks, late_threads, "shutdown left tasks or threads behind");
+        event!(
+            WARN,
+            late_tasks,
+            late_threads,
+            "shutdown left tasks or threads behind"
+        );
     }
 }

@@ -122,13 +122,13 @@ fn a_cancel_reaches_the_coroutine_and_its_end_can_be_waited_for() {
                 },
                 &runtime,
             );
-            assert!(future.cancel_and_wait(None).unwrap());
+            future.cancel_and_wait(None).unwrap();
             assert_eq!(drops.dropped(), 2);
             assert!(future.cancelled());
 
             let value = run_coroutine_threadsafe(async { 5 }, &runtime);
             until("done", || value.done());
-            assert!(value.cancel_and_wait(Duration::ZERO).unwrap());
+            value.cancel_and_wait(Duration::ZERO).unwrap();
             assert_eq!(
                 value.result(None).unwrap(),
                 5,
@@ -152,7 +152,7 @@ fn a_cancel_reaches_the_coroutine_and_its_end_can_be_waited_for() {
                     .is_timeout()
             );
             go.open();
-            assert!(busy.cancel_and_wait(None).unwrap());
+            busy.cancel_and_wait(None).unwrap();
         }
     });
 }

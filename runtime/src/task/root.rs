@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Acquire};
 
 /// The run queue of a root task, one entry long, and the thread that waits on it.
 ///
@@ -35,9 +35,9 @@ impl Root {
     }
 
     pub(crate) fn set_working(&self, working: bool) {
-        // SeqCst, with the load in `submit`: either this thread finds the entry before it sleeps as a worker, or the waker sees that it has
-        // to wake the worker.
-        self.working.swap(working, SeqCst);
+        // A waker locks `entry`, then loads this; the root's thread stores this, then locks `entry`. Whoever locks second sees what the other
+        // did before, so either the thread finds the entry or the waker sees that it has to wake the worker.
+        self.working.swap(working, AcqRel);
     }
 
     fn take(&self) -> Option<Runnable> {
@@ -70,7 +70,8 @@ impl Route for RootRoute {
         let root = self.0;
         root.handle.scheduler().root_woken();
         *root.entry.lock() = Some(task);
-        if root.working.load(SeqCst) {
+        // Acquire: pairs with the swap in `set_working`.
+        if root.working.load(Acquire) {
             root.handle.scheduler().unpark_seat();
         }
         root.unpark();

@@ -16,15 +16,12 @@
 
 use crate::handle::Handle;
 use crate::scheduler::ThreadConfig;
-use crate::task::{
-    Header, Refusal, Route, Runnable, Schedule, TaskError, TaskRef, Why, drop_payload,
-};
+use crate::task::{Header, Refusal, Route, Runnable, Schedule, TaskError, TaskRef, Why, contain};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use heist_io_driver::leaf;
 use parking_lot::{Condvar, Mutex};
 use std::cell::Cell;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -267,9 +264,7 @@ impl Job {
                 Some(handle)
             }
             Self::Offloaded(job) => {
-                if let Err(payload) = catch_unwind(AssertUnwindSafe(job)) {
-                    drop_payload(payload);
-                }
+                contain(job);
                 None
             }
         }

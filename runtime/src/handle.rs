@@ -8,14 +8,14 @@ use crate::scheduler::{Scheduler, Worker};
 use crate::shutdown::Shutdown;
 use crate::task::{
     Header, PollRoot, Refusal, Registry, Root, Route, Runnable, Schedule, Task, TaskError, TaskRef,
-    Why, drop_payload, new_task, run_root,
+    Why, contain, new_task, run_root,
 };
 use crate::trace;
 use heist_io_driver::{Clock, fork, leaf};
 use parking_lot::Mutex;
 use std::fmt;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -417,13 +417,8 @@ impl Schedule for Handle {
             Some(handler) => {
                 // A panic in it is contained, and the policy holds all the same.
                 let failure = Failure { task, error };
-                let told = AssertUnwindSafe(|| handler(&failure));
-                if let Err(payload) = catch_unwind(told) {
-                    drop_payload(payload);
-                }
-                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(failure))) {
-                    drop_payload(payload);
-                }
+                contain(|| handler(&failure));
+                contain(|| drop(failure));
             }
             None => trace::unhandled(&task, &error),
         }

@@ -48,7 +48,7 @@ pub use error::TaskError;
 pub use id::TaskId;
 pub use join::{Task, TaskRef};
 pub(crate) use owned::Registry;
-pub(crate) use raw::{Runnable, drop_payload, new_task};
+pub(crate) use raw::{Runnable, contain, new_task};
 pub(crate) use root::{PollRoot, Root, run_root};
 
 use std::ptr::NonNull;

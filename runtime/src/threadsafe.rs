@@ -2,11 +2,10 @@
 
 use crate::current;
 use crate::handle::Handle;
-use crate::task::{Task, TaskError, TaskRef, drop_payload};
+use crate::task::{Task, TaskError, TaskRef, contain};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use parking_lot::Mutex;
 use std::convert::Infallible;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
@@ -82,9 +81,7 @@ pub mod concurrent {
             if let Some(waiting) = waiting {
                 drop(waiting._sender);
                 for callback in waiting.callbacks {
-                    if let Err(payload) = catch_unwind(AssertUnwindSafe(callback)) {
-                        drop_payload(payload);
-                    }
+                    contain(callback);
                 }
                 drop(waiting.kept);
             }

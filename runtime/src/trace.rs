@@ -1,9 +1,8 @@
 //! Every tracing event of the runtime, at life-cycle edges only. Disabled events cost about a nanosecond.
 //!
-//! A subscriber is foreign code: its panics end here (`contained`).
+//! A subscriber is foreign code: its panics end here (`contain`).
 
-use crate::task::{Header, TaskError, TaskRef, drop_payload};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use crate::task::{Header, TaskError, TaskRef, contain};
 use std::time::Duration;
 
 const TARGET: &str = "heist";
@@ -12,16 +11,9 @@ const TARGET: &str = "heist";
 macro_rules! event {
     ($level:ident, $($event:tt)+) => {
         if tracing::enabled!(target: TARGET, tracing::Level::$level) {
-            contained(|| tracing::event!(target: TARGET, tracing::Level::$level, $($event)+));
+            contain(|| tracing::event!(target: TARGET, tracing::Level::$level, $($event)+));
         }
     };
-}
-
-#[cold]
-fn contained(emit: impl FnOnce()) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(emit)) {
-        drop_payload(payload);
-    }
 }
 
 /// A task that no runtime accepted. Its outcome says so too, but the handle may be dropped.

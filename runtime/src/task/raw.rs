@@ -145,9 +145,16 @@ fn drop_caught<T>(value: T) -> Result<(), Box<dyn Any + Send>> {
 }
 
 /// Drops a panic's payload, whose own destructor may panic again (and that one's payload is leaked: it has to end somewhere).
-pub(crate) fn drop_payload(payload: Box<dyn Any + Send>) {
+fn drop_payload(payload: Box<dyn Any + Send>) {
     if let Err(again) = drop_caught(payload) {
         std::mem::forget(again);
+    }
+}
+
+/// Calls foreign code whose panic has nowhere to go: it ends here.
+pub(crate) fn contain(foreign: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(foreign)) {
+        drop_payload(payload);
     }
 }
 
@@ -234,9 +241,7 @@ unsafe fn finish<F: Future, S: Schedule>(
     let dropped = cell.stage.with_mut(|stage| unsafe { drop_stage(stage) });
     if let Err(payload) = dropped {
         let lost = std::mem::replace(&mut outcome, Err(TaskError::panicked(payload)));
-        if let Err(again) = drop_caught(lost) {
-            drop_payload(again);
-        }
+        contain(|| drop(lost));
         ending = Ending::Failure;
     }
     // SAFETY: rule 6, this thread runs the task.
@@ -272,10 +277,8 @@ unsafe fn finish<F: Future, S: Schedule>(
     if join_waker {
         // SAFETY: rule 4, the field was handed over with JOIN_WAKER.
         let waker = header.join_waker.with_mut(|slot| unsafe { (*slot).take() });
-        if let Some(waker) = waker
-            && let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake()))
-        {
-            drop_payload(payload);
+        if let Some(waker) = waker {
+            contain(|| waker.wake());
         }
     }
     // The registry's, and the run's.
@@ -369,10 +372,7 @@ unsafe fn discard_outcome<F: Future, S: Schedule>(task: NonNull<Header>) {
     if let (Some(error), Some(scheduler)) = (failure, scheduler) {
         // SAFETY: by the caller's reference; the one made here is dropped with the `TaskRef`.
         let failed = unsafe { TaskRef::new(task) };
-        let report = AssertUnwindSafe(|| scheduler.unhandled(failed, error));
-        if let Err(payload) = catch_unwind(report) {
-            drop_payload(payload);
-        }
+        contain(|| scheduler.unhandled(failed, error));
     }
 }
 
@@ -464,9 +464,7 @@ pub(super) unsafe fn drop_handle(task: NonNull<Header>) {
     if left.waker || planted(Bug::JoinWakerTakenByBoth) && left.outcome {
         // SAFETY: rule 4, JOIN_WAKER was taken back by this transition.
         let waker = header.join_waker.with_mut(|slot| unsafe { (*slot).take() });
-        if let Err(payload) = drop_caught(waker) {
-            drop_payload(payload);
-        }
+        contain(|| drop(waker));
     }
     if left.outcome {
         discard_in_turn(Discard(task));

@@ -95,7 +95,12 @@ pub use heist_macros::{main, test};
 // Tasks: spawning, awaiting, cancelling, looking at them.
 #[doc(inline)]
 pub use heist_runtime::{
-    Task, TaskError, TaskId, TaskRef, all_tasks, current_task, current_worker, spawn, spawn_with,
+    Cancelled, Task, TaskError, TaskId, TaskRef, all_tasks, catch_cancel, current_task,
+    current_worker, spawn, spawn_with, try_spawn,
+};
+#[doc(inline)]
+pub use heist_runtime::task::{
+    Awaitable, Deferred, Promise, Shared, promise, propagate_cancelled,
 };
 
 /// Tasks: the handles, their errors, and a builder for tasks that are told more than their future.
@@ -114,7 +119,11 @@ pub use heist_runtime::{
 /// ```
 pub mod task {
     #[doc(inline)]
-    pub use heist_runtime::task::{Builder, Task, TaskError, TaskId, TaskRef, YieldNow, yield_now};
+    pub use heist_runtime::task::{
+        Awaitable, Builder, Cancelled, CatchCancel, Deferred, Ended, Promise, Shared, Task,
+        TaskEnded, TaskError, TaskId, TaskRef, YieldNow, catch_cancel, promise,
+        propagate_cancelled, yield_now,
+    };
 }
 
 // Code that blocks, and threads outside.

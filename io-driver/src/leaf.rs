@@ -98,12 +98,60 @@ pub fn interrupted() -> bool {
     STATE.with(|s| s.interrupted.get())
 }
 
-/// Changes the answer of [`interrupted`] for the rest of the poll and returns the previous one.
+/// Opens the bracket round the poll of a region within a task's poll.
 ///
-/// For combinators that poll an inner region (a shield, a scope) within an outer one.
+/// Inside, [`interrupted`] says what the region received, and [`Region::is_forced`] whether a leaf
+/// of the region yielded for want of budget. Closed when dropped.
+///
+/// # Examples
+///
+/// ```
+/// use heist_io_driver::leaf;
+/// leaf::begin_poll(128, false);
+/// {
+///     let region = leaf::enter_region(true);
+///     assert!(leaf::interrupted());
+///     assert!(!region.is_forced());
+/// }
+/// assert!(!leaf::interrupted());
+/// leaf::end_poll();
+/// ```
 #[inline]
-pub fn set_interrupted(interrupted: bool) -> bool {
-    STATE.with(|s| s.interrupted.replace(interrupted))
+#[must_use = "the region's bracket is closed when this drops"]
+pub fn enter_region(interrupted: bool) -> Region {
+    STATE.with(|s| Region {
+        interrupted: s.interrupted.replace(interrupted),
+        forced_yield: s.forced_yield.replace(false),
+        _thread: PhantomData,
+    })
+}
+
+/// The bracket round a region's poll; see [`enter_region`].
+#[derive(Debug)]
+pub struct Region {
+    interrupted: bool,
+    forced_yield: bool,
+    /// Belongs to the thread whose state it holds.
+    _thread: PhantomData<*const ()>,
+}
+
+impl Region {
+    /// Whether a leaf in the region returned `Pending` for want of budget alone.
+    #[inline]
+    #[must_use]
+    pub fn is_forced(&self) -> bool {
+        STATE.with(|s| s.forced_yield.get())
+    }
+}
+
+impl Drop for Region {
+    #[inline]
+    fn drop(&mut self) {
+        STATE.with(|s| {
+            s.interrupted.set(self.interrupted);
+            s.forced_yield.set(s.forced_yield.get() | self.forced_yield);
+        });
+    }
 }
 
 /// What is left of the budget of the poll in progress; [`UNLIMITED`] outside of one.
@@ -366,8 +414,11 @@ mod tests {
         }
         assert_eq!(budget(), 6);
         assert!(interrupted());
-        assert!(set_interrupted(false));
-        assert!(!interrupted());
+        {
+            let _region = enter_region(false);
+            assert!(!interrupted());
+        }
+        assert!(interrupted());
         end_poll();
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::handle::Handle;
 use crate::scheduler::Worker;
-use crate::task::{Header, TaskRef};
+use crate::task::{Cancelled, Header, Key, ROOT, TaskRef};
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -24,6 +24,8 @@ struct Pointers {
     seats: Cell<*const Seat>,
     /// Invariant: null, or a frame whose guard (`enter_task`) is alive.
     tasks: Cell<*const Frame>,
+    /// The region that is being polled. Invariant: null, or a scope whose guard (`enter_task`, `enter_scope`) is alive.
+    scope: Cell<*const Scope>,
     /// The budget of a poll on this thread.
     budget: Cell<u32>,
 }
@@ -36,6 +38,7 @@ thread_local! {
             hidden: Cell::new(std::ptr::null()),
             seats: Cell::new(std::ptr::null()),
             tasks: Cell::new(std::ptr::null()),
+            scope: Cell::new(std::ptr::null()),
             budget: Cell::new(BUDGET),
         }
     };
@@ -54,14 +57,111 @@ pub(crate) struct Frame {
     /// Invariant: the run holds a reference.
     task: NonNull<Header>,
     under: *const Frame,
+    /// The task as its own outermost region.
+    scope: Scope,
 }
 
 impl Frame {
     /// The frame of a run that begins. The caller has a reference to `task` for as long as it has the frame.
+    #[inline]
     pub(crate) fn new(task: NonNull<Header>) -> Self {
         let under = POINTERS.with(|pointers| pointers.tasks.get());
-        Self { task, under }
+        Self {
+            task,
+            under,
+            scope: Scope {
+                outer: std::ptr::null(),
+                key: Cell::new(Some(ROOT)),
+                unwinding: Cell::new(None),
+            },
+        }
     }
+
+    /// What unwinds through the task itself.
+    #[inline]
+    pub(crate) fn take_unwinding(&self) -> Option<Cancelled> {
+        self.scope.unwinding.take()
+    }
+}
+
+/// A region that is being polled, on the stack of that poll.
+pub(crate) struct Scope {
+    /// The region round it. Invariant: null, or a scope further up this thread's stack.
+    outer: *const Scope,
+    /// Where it stands in the task's tree. Not before something needs it: most regions end in their first poll.
+    key: Cell<Option<Key>>,
+    /// Set by what propagates a cancellation in this poll.
+    unwinding: Cell<Option<Cancelled>>,
+}
+
+impl Scope {
+    /// The scope of a region's poll that begins.
+    pub(crate) fn new(key: Option<Key>) -> Self {
+        Self {
+            outer: POINTERS.with(|pointers| pointers.scope.get()),
+            key: Cell::new(key),
+            unwinding: Cell::new(None),
+        }
+    }
+
+    pub(crate) fn take_unwinding(&self) -> Option<Cancelled> {
+        self.unwinding.take()
+    }
+
+    /// The region's place in `task`'s tree, made if it has none yet, and those of the regions round it.
+    pub(crate) fn key_in(&self, task: &TaskRef) -> Key {
+        if let Some(key) = self.key.get() {
+            return key;
+        }
+        // SAFETY: by the invariant of `outer`. The outermost scope of a task has a key.
+        let parent = unsafe { self.outer.as_ref() }.map_or(ROOT, |outer| outer.key_in(task));
+        let key = task.enter_region(parent);
+        self.key.set(Some(key));
+        key
+    }
+
+    /// Where it stands, if it has a place in the current task's tree.
+    pub(crate) fn place(&self) -> Option<(TaskRef, Key)> {
+        self.key.get().and_then(|key| Some((current_task()?, key)))
+    }
+}
+
+/// Makes `scope` the innermost region until the guard is dropped.
+pub(crate) fn enter_scope(scope: &Scope) -> impl Drop {
+    let before = POINTERS.with(|pointers| pointers.scope.replace(scope));
+    Restore(&POINTERS, |pointers| &pointers.scope, before)
+}
+
+/// The innermost region that is being polled on this thread, if any is.
+pub(crate) fn with_scope<R>(f: impl FnOnce(Option<&Scope>) -> R) -> R {
+    let scope = POINTERS.with(|pointers| pointers.scope.get());
+    // SAFETY: by the invariant of `scope`, which cannot end before `f` does: both are on this thread's stack.
+    f(unsafe { scope.as_ref() })
+}
+
+/// Marks the innermost region as unwinding; gives the cancellation back if there is none.
+pub(crate) fn unwind(cancelled: Cancelled) -> Result<(), Cancelled> {
+    with_scope(|scope| match scope {
+        Some(scope) => {
+            scope.unwinding.set(Some(cancelled));
+            Ok(())
+        }
+        None => Err(cancelled),
+    })
+}
+
+/// How many requests the current task counts.
+pub(crate) fn cancelling() -> u32 {
+    let frame = POINTERS.with(|pointers| pointers.tasks.get());
+    // SAFETY: by the invariants of `tasks` and `Frame::task`.
+    unsafe { frame.as_ref() }.map_or(0, |frame| unsafe { frame.task.as_ref() }.cancelling())
+}
+
+/// Whether `task` is the one that this thread runs.
+pub(crate) fn is_current(task: &TaskRef) -> bool {
+    let frame = POINTERS.with(|pointers| pointers.tasks.get());
+    // SAFETY: by the invariant of `tasks`.
+    unsafe { frame.as_ref() }.is_some_and(|frame| task.is(frame.task))
 }
 
 /// Puts a value back when dropped.
@@ -133,10 +233,28 @@ pub(crate) fn budget() -> u32 {
     POINTERS.with(|pointers| pointers.budget.get())
 }
 
-/// Makes the frame's task the current one until the guard is dropped.
+/// Makes the frame's task the current one, and its region the innermost, until the guard is dropped.
+#[inline]
 pub(crate) fn enter_task(frame: &Frame) -> impl Drop {
-    let before = POINTERS.with(|pointers| pointers.tasks.replace(frame));
-    Restore(&POINTERS, |pointers| &pointers.tasks, before)
+    POINTERS.with(|pointers| LeaveTask {
+        task: pointers.tasks.replace(frame),
+        scope: pointers.scope.replace(&raw const frame.scope),
+    })
+}
+
+struct LeaveTask {
+    task: *const Frame,
+    scope: *const Scope,
+}
+
+impl Drop for LeaveTask {
+    #[inline]
+    fn drop(&mut self) {
+        POINTERS.with(|pointers| {
+            pointers.tasks.set(self.task);
+            pointers.scope.set(self.scope);
+        });
+    }
 }
 
 /// The tasks that this thread runs, the innermost first: the current one, and those that it would keep from ending by waiting for them.

@@ -6,9 +6,9 @@ use crate::current::{self, EnterGuard};
 use crate::metrics::Metrics;
 use crate::scheduler::{Scheduler, Worker};
 use crate::shutdown::Shutdown;
-use crate::task::{
+use crate::task::{Judge, Results, 
     Header, PollRoot, Refusal, Registry, Root, Route, Runnable, Schedule, Task, TaskError, TaskRef,
-    Why, contain, new_task, run_root,
+    Values, Why, contain, new_task, run_root,
 };
 use crate::trace;
 use heist_io_driver::{Clock, fork, leaf};
@@ -134,7 +134,7 @@ impl Handle {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.spawn_at(Location::caller(), None, || future)
+        self.spawn_at::<Values, _>(Location::caller(), None, || future)
     }
 
     /// As [`spawn`](Self::spawn), but makes the future in its place: an optimised build does not put a large one on the stack.
@@ -145,11 +145,22 @@ impl Handle {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.spawn_at(Location::caller(), None, future)
+        self.spawn_at::<Values, _>(Location::caller(), None, future)
     }
 
     #[inline]
-    pub(crate) fn spawn_at<F>(
+    /// As [`spawn`](Self::spawn), for a coroutine whose `Err` is a failure; see [`try_spawn`](crate::try_spawn).
+    #[track_caller]
+    pub fn try_spawn<F, T, E>(&self, future: F) -> Task<F::Output>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        self.spawn_at::<Results, _>(Location::caller(), None, || future)
+    }
+
+    pub(crate) fn spawn_at<J, F>(
         &self,
         at: &'static Location<'static>,
         name: Option<&str>,
@@ -158,8 +169,9 @@ impl Handle {
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
+        J: Judge<F::Output>,
     {
-        let (entry, task) = new_task(self.clone(), at, future);
+        let (entry, task) = new_task::<_, _, J>(self.clone(), at, future);
         if let Some(name) = name {
             task.set_name(name);
         }
@@ -210,7 +222,7 @@ impl Handle {
         T: Send + 'static,
     {
         let scheduler = BlockingScheduler(self.clone());
-        let (entry, task) = new_task(scheduler, at, || Closure::new(closure));
+        let (entry, task) = new_task::<_, _, Values>(scheduler, at, || Closure::new(closure));
         if let Some(name) = name {
             task.set_name(name);
         }

@@ -32,9 +32,9 @@ pub use builder::{Builder, PanicPolicy};
 pub use current::{EnterGuard, all_tasks, current_task, current_worker};
 pub use handle::{Failure, Handle};
 pub use metrics::{Metrics, WorkerMetrics};
-pub use runtime::{Runtime, run, spawn, spawn_blocking, spawn_with};
+pub use runtime::{Runtime, run, spawn, spawn_blocking, spawn_with, try_spawn};
 pub use shutdown::{LateTask, ShutdownReport};
-pub use task::{Task, TaskError, TaskId, TaskRef};
+pub use task::{Cancelled, Task, TaskError, TaskId, TaskRef, catch_cancel};
 pub use threadsafe::{concurrent, run_coroutine_threadsafe};
 
 /// What the macros expand to. No part of the public interface.

@@ -2,7 +2,7 @@
 
 use crate::builder::Builder;
 use crate::handle::Handle;
-use crate::task::{Refusal, Task, TaskError};
+use crate::task::{Refusal, Results, Task, TaskError, Values};
 use std::ops::Deref;
 
 /// A runtime: everything that a [`Handle`] can, and its end.
@@ -139,7 +139,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    crate::spawn::spawn_here(std::panic::Location::caller(), None, || future)
+    crate::spawn::spawn_here::<Values, _>(std::panic::Location::caller(), None, || future)
 }
 
 /// As [`spawn`], but makes the future in its place: an optimised build does not put a large one on the stack.
@@ -150,7 +150,28 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    crate::spawn::spawn_here(std::panic::Location::caller(), None, future)
+    crate::spawn::spawn_here::<Values, _>(std::panic::Location::caller(), None, future)
+}
+
+/// As [`spawn`], for a coroutine whose `Err` is a failure to the runtime, as an exception is to asyncio: it stands where a value would give way
+/// to a cancellation, and is reported if nobody takes the outcome.
+///
+/// # Examples
+///
+/// ```
+/// # heist_runtime::run(async {
+/// let task = heist_runtime::try_spawn(async { "twelve".parse::<u32>() });
+/// assert!(task.await.unwrap().is_err());
+/// # }).unwrap();
+/// ```
+#[track_caller]
+pub fn try_spawn<F, T, E>(future: F) -> Task<F::Output>
+where
+    F: Future<Output = Result<T, E>> + Send + 'static,
+    T: Send + 'static,
+    E: Send + 'static,
+{
+    crate::spawn::spawn_here::<Results, _>(std::panic::Location::caller(), None, || future)
 }
 
 /// Runs a closure that blocks on a thread made for that. asyncio's `to_thread`; see [`Handle::spawn_blocking`].

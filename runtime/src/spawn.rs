@@ -3,7 +3,8 @@
 use crate::blocking::Closure;
 use crate::current;
 use crate::task::{
-    Header, Refusal, Route, Runnable, Schedule, Task, TaskError, TaskRef, Why, new_task,
+    Header, Judge, Refusal, Results, Route, Runnable, Schedule, Task, TaskError, TaskRef, Values, Why,
+    new_task,
 };
 use crate::trace;
 use std::panic::Location;
@@ -12,7 +13,7 @@ use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
 #[inline]
-pub(crate) fn spawn_here<F>(
+pub(crate) fn spawn_here<J, F>(
     at: &'static Location<'static>,
     name: Option<&str>,
     future: impl FnOnce() -> F,
@@ -20,6 +21,7 @@ pub(crate) fn spawn_here<F>(
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
+    J: Judge<F::Output>,
 {
     // The worker's own handle is borrowed, not cloned.
     let mut future = Some(future);
@@ -27,12 +29,12 @@ where
         let worker = worker?;
         future
             .take()
-            .map(|future| worker.handle().spawn_at(at, name, future))
+            .map(|future| worker.handle().spawn_at::<J, _>(at, name, future))
     });
     match (spawned, future) {
         (Some(task), _) => task,
         (None, Some(future)) => match current::handle() {
-            Some(handle) => handle.spawn_at(at, name, future),
+            Some(handle) => handle.spawn_at::<J, _>(at, name, future),
             None => refuse(at, future),
         },
         (None, None) => unreachable!("the future is taken only to be spawned"),
@@ -61,7 +63,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let (entry, task) = new_task(Nowhere, at, future);
+    let (entry, task) = new_task::<_, _, Values>(Nowhere, at, future);
     trace::refused(entry.header());
     entry.abandon(TaskError::refused(Refusal::NoRuntime));
     task
@@ -127,7 +129,7 @@ impl<'n> Builder<'n> {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        spawn_here(Location::caller(), self.name, || future)
+        spawn_here::<Values, _>(Location::caller(), self.name, || future)
     }
 
     /// See [`spawn_with`](crate::spawn_with).
@@ -137,7 +139,7 @@ impl<'n> Builder<'n> {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        spawn_here(Location::caller(), self.name, future)
+        spawn_here::<Values, _>(Location::caller(), self.name, future)
     }
 
     /// See [`Handle::spawn`](crate::Handle::spawn).
@@ -147,7 +149,29 @@ impl<'n> Builder<'n> {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        handle.spawn_at(Location::caller(), self.name, || future)
+        handle.spawn_at::<Values, _>(Location::caller(), self.name, || future)
+    }
+
+    /// See [`try_spawn`](crate::try_spawn).
+    #[track_caller]
+    pub fn try_spawn<F, T, E>(self, future: F) -> Task<F::Output>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        spawn_here::<Results, _>(Location::caller(), self.name, || future)
+    }
+
+    /// See [`Handle::try_spawn`](crate::Handle::try_spawn).
+    #[track_caller]
+    pub fn try_spawn_on<F, T, E>(self, handle: &crate::Handle, future: F) -> Task<F::Output>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        handle.spawn_at::<Results, _>(Location::caller(), self.name, || future)
     }
 
     /// See [`spawn_blocking`](crate::spawn_blocking).

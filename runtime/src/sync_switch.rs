@@ -7,7 +7,7 @@
 
 #[cfg(not(loom))]
 mod imp {
-    pub(crate) use parking_lot::{Condvar, Mutex};
+    pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, fence};
 
     /// `std::cell::UnsafeCell` with loom's closure interface, so that loom can see each access.
@@ -103,6 +103,7 @@ mod imp {
     /// loom's mutex and condvar with parking_lot's unpoisoned interface.
     #[derive(Debug)]
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+    pub(crate) use loom::sync::MutexGuard;
 
     impl<T> Mutex<T> {
         pub(crate) fn new(value: T) -> Self {

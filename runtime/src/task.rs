@@ -28,28 +28,41 @@
 //!   cancel       1 RMW, and the wake
 //! ```
 
+mod awaitable;
+mod cancel;
 mod cell;
+mod deferred;
 mod error;
 mod id;
 mod join;
 mod owned;
 mod raw;
+mod region;
 mod root;
+mod shared;
 mod state;
+mod tree;
 mod waker;
 
 #[cfg(all(test, loom))]
 mod models;
 
 pub use crate::spawn::{Builder, YieldNow, yield_now};
+pub use awaitable::{Awaitable, Ended};
+pub use cancel::request_all;
 pub(crate) use cell::Header;
+pub use deferred::{Deferred, OnCancel, Promise, deferred, promise};
 pub(crate) use error::Refusal;
 pub use error::TaskError;
 pub use id::TaskId;
-pub use join::{Task, TaskRef};
+pub use join::{Task, TaskEnded, TaskRef};
 pub(crate) use owned::Registry;
-pub(crate) use raw::{Runnable, contain, new_task};
+pub(crate) use raw::{Judge, Results, Runnable, Values, contain, new_task};
+pub use region::{CatchCancel, Cancelled, Region, Unwound, catch_cancel, propagate_cancelled};
 pub(crate) use root::{PollRoot, Root, run_root};
+pub use shared::Shared;
+pub use tree::{Answer, Forward, Later, RegionRef, Target};
+pub(crate) use tree::{Key, ROOT};
 
 use std::ptr::NonNull;
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-fn ends_cancelled<T>(runtime: &Runtime, task: Task<T>, message: Option<&str>) {
+fn ends_cancelled<T: Send + 'static>(runtime: &Runtime, task: Task<T>, message: Option<&str>) {
     let seen = task.as_ref();
     let Err(error) = runtime.block_on(task).unwrap() else {
         panic!("a value after a cancel")

@@ -24,8 +24,10 @@
 use super::error::TaskError;
 use super::id::TaskId;
 use super::raw::Vtable;
-use super::state::{Request, State};
-use crate::sync_switch::{AtomicPtr, Mutex, UnsafeCell};
+use super::cancel::Requests;
+use super::state::{Join, State};
+use crate::sync_switch::{AtomicPtr, Mutex, MutexGuard, UnsafeCell};
+use slab::Slab;
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -71,14 +73,46 @@ impl Links {
     };
 }
 
-/// The rare part of a task: its explicit name and what was said when it was asked to end.
-#[derive(Debug)]
+/// The rare part of a task: what a task has that was named, asked to end, or awaits others; and who watches it.
+#[derive(Debug, Default)]
 pub(crate) struct Rare(Mutex<RareFields>);
 
+impl Rare {
+    /// Held for a few instructions, with no foreign code under it, and never together with another task's.
+    pub(super) fn lock(&self) -> MutexGuard<'_, RareFields> {
+        self.0.lock()
+    }
+}
+
 #[derive(Debug, Default)]
-struct RareFields {
+pub(crate) struct RareFields {
     name: Option<Arc<str>>,
-    cancel_message: Option<Arc<str>>,
+    pub(super) requests: Requests,
+    /// Who waits for the end, besides the handle. WATCHED in the state word says whether to look here.
+    watchers: Slab<Watcher>,
+}
+
+/// Somebody who is told of the end.
+pub(crate) enum Watcher {
+    /// To be woken.
+    Waker(Waker),
+    /// To be called.
+    Call(Box<dyn FnOnce() + Send>),
+}
+
+impl Watcher {
+    pub(crate) fn tell(self) {
+        match self {
+            Self::Waker(waker) => waker.wake(),
+            Self::Call(call) => call(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watcher")
+    }
 }
 
 impl Header {
@@ -99,17 +133,17 @@ impl Header {
         }
     }
 
-    fn rare(&self) -> Option<&Rare> {
+    pub(super) fn rare(&self) -> Option<&Rare> {
         // Acquire: pairs with the AcqRel in `rare_or_new`.
         // SAFETY: the pointer is null or came from `Box::into_raw` in `rare_or_new`, and is freed only with the header.
         unsafe { self.rare.load(Acquire).as_ref() }
     }
 
-    fn rare_or_new(&self) -> &Rare {
+    pub(super) fn rare_or_new(&self) -> &Rare {
         if let Some(rare) = self.rare() {
             return rare;
         }
-        let made = Box::into_raw(Box::new(Rare(Mutex::new(RareFields::default()))));
+        let made = Box::into_raw(Box::<Rare>::default());
         match self
             .rare
             .compare_exchange(std::ptr::null_mut(), made, AcqRel, Acquire)
@@ -135,25 +169,42 @@ impl Header {
         drop(old);
     }
 
-    /// What the last request for cancellation said.
-    pub(crate) fn cancel_message(&self) -> Option<Arc<str>> {
-        self.rare()
-            .and_then(|rare| rare.0.lock().cancel_message.clone())
-    }
-
-    /// Makes a request, and keeps its message if it is not refused. Both under one lock, which whoever ends the task takes to read
-    /// the message: it is never that of a request that was refused.
-    pub(super) fn request_cancel(&self, message: Option<&str>) -> Request {
-        if message.is_none() && self.rare().is_none() {
-            return self.state.transition_to_cancel_kept();
+    /// Leaves somebody to be told of the end; gives him back if the task has ended.
+    pub(crate) fn watch(&self, watcher: Watcher) -> Result<usize, Watcher> {
+        if self.state.load().is_done() {
+            return Err(watcher);
         }
         let mut fields = self.rare_or_new().0.lock();
-        let request = self.state.transition_to_cancel_kept();
-        if request != Request::Refused {
-            // A request without a message replaces an earlier one's.
-            fields.cancel_message = message.map(Arc::from);
+        match self.state.transition_to_watched() {
+            Join::Done => Err(watcher),
+            Join::Waiting => Ok(fields.watchers.insert(watcher)),
         }
-        request
+    }
+
+    /// Exchanges the waker that was left under `key`, if it is still there; gives the old one to be dropped.
+    pub(crate) fn rewatch(&self, key: usize, watcher: Watcher) -> Result<Watcher, Watcher> {
+        let Some(rare) = self.rare() else {
+            return Err(watcher);
+        };
+        match rare.0.lock().watchers.get_mut(key) {
+            Some(old) => Ok(std::mem::replace(old, watcher)),
+            None => Err(watcher),
+        }
+    }
+
+    /// Takes back what was left under `key`; none if it has been told.
+    pub(crate) fn unwatch(&self, key: usize) -> Option<Watcher> {
+        self.rare()?.0.lock().watchers.try_remove(key)
+    }
+
+    /// Everybody who is to be told of the end, which has come.
+    #[cold]
+    pub(super) fn take_watchers(&self) -> Vec<Watcher> {
+        let Some(rare) = self.rare() else {
+            return Vec::new();
+        };
+        let watchers = std::mem::take(&mut rare.0.lock().watchers);
+        watchers.into_iter().map(|(_, watcher)| watcher).collect()
     }
 }
 

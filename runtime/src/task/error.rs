@@ -19,13 +19,16 @@ use std::sync::Arc;
 /// assert_eq!(error.panic_message(), Some("out of cheese"));
 /// # }).unwrap();
 /// ```
-pub struct TaskError(Box<Kind>);
+#[derive(Clone)]
+pub struct TaskError(Arc<Kind>);
 
 enum Kind {
     Cancelled(Option<Arc<str>>),
     Panicked(PanicPayload),
     Refused(Refusal),
     Taken,
+    InvalidState,
+    SelfAwait,
 }
 
 /// A panic's payload can be `!Sync`; it is only ever reached through `&mut` or by value, or read as one of the two string types.
@@ -53,22 +56,55 @@ pub(crate) enum Refusal {
 
 impl TaskError {
     pub(crate) fn cancelled(message: Option<Arc<str>>) -> Self {
-        Self(Box::new(Kind::Cancelled(message)))
+        Self(Arc::new(Kind::Cancelled(message)))
     }
 
     pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> Self {
         let message = message_of(&*payload).map(str::to_owned);
         let payload = PanicPayload(parking_lot::Mutex::new(Some(payload)), message);
-        Self(Box::new(Kind::Panicked(payload)))
+        Self(Arc::new(Kind::Panicked(payload)))
     }
 
     pub(crate) fn refused(refusal: Refusal) -> Self {
-        Self(Box::new(Kind::Refused(refusal)))
+        Self(Arc::new(Kind::Refused(refusal)))
     }
 
     /// The outcome had been taken before.
     pub(crate) fn taken() -> Self {
-        Self(Box::new(Kind::Taken))
+        Self(Arc::new(Kind::Taken))
+    }
+
+    /// The outcome was asked for before the end.
+    pub(crate) fn invalid_state() -> Self {
+        Self(Arc::new(Kind::InvalidState))
+    }
+
+    /// A task awaits itself.
+    pub(crate) fn self_await() -> Self {
+        Self(Arc::new(Kind::SelfAwait))
+    }
+
+    /// Whether the outcome was asked for before there was one. asyncio's `InvalidStateError`.
+    #[doc(alias = "InvalidStateError")]
+    pub fn is_invalid_state(&self) -> bool {
+        matches!(*self.0, Kind::InvalidState)
+    }
+
+    /// Whether a task awaited itself, which would never end. asyncio's `RuntimeError`.
+    pub fn is_self_await(&self) -> bool {
+        matches!(*self.0, Kind::SelfAwait)
+    }
+
+    /// The cancellation, to be [propagated](super::Cancelled::propagate).
+    ///
+    /// # Errors
+    ///
+    /// The error itself if it is no cancellation.
+    pub fn into_cancelled(self) -> Result<super::Cancelled, Self> {
+        match &*self.0 {
+            Kind::Cancelled(message) => Ok(super::Cancelled::from_message(message.clone())),
+            _ => Err(self),
+        }
     }
 
     /// Whether the task was cancelled.
@@ -149,6 +185,8 @@ impl fmt::Display for TaskError {
             },
             Kind::Refused(refusal) => refusal.fmt(f),
             Kind::Taken => f.write_str("the task's outcome was taken before"),
+            Kind::InvalidState => f.write_str("the task has not ended: await it, or ask is_done() first"),
+            Kind::SelfAwait => f.write_str("a task cannot await itself: it would never end"),
         }
     }
 }
@@ -179,6 +217,8 @@ impl fmt::Debug for TaskError {
             Kind::Panicked(payload) => f.debug_tuple("Panicked").field(&payload.1).finish(),
             Kind::Refused(refusal) => f.debug_tuple("Refused").field(refusal).finish(),
             Kind::Taken => f.write_str("Taken"),
+            Kind::InvalidState => f.write_str("InvalidState"),
+            Kind::SelfAwait => f.write_str("SelfAwait"),
         }
     }
 }

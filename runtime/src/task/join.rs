@@ -4,10 +4,13 @@
 use super::cell::{Header, Outcome};
 use super::error::TaskError;
 use super::id::TaskId;
-use super::raw;
-use super::state::{Request, Snapshot};
-use crate::trace;
-use heist_io_driver::leaf::{self, Leaf};
+use super::raw::{self, Runnable};
+use super::awaitable::{Await, Awaitable, Watched, leave_waker};
+use super::cell::Watcher;
+use super::tree::Target;
+use super::{Shared, Why};
+use super::state::{Abort, Delivered, Snapshot, Wake};
+use heist_io_driver::leaf::Leaf;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::Location;
@@ -35,7 +38,7 @@ use std::task::{Context, Poll};
 pub struct Task<T> {
     task: NonNull<Header>,
     taken: bool,
-    leaf: Leaf,
+    waits: Await,
     _outcome: PhantomData<fn() -> T>,
 }
 
@@ -53,7 +56,7 @@ impl<T> Task<T> {
         Self {
             task,
             taken: false,
-            leaf: Leaf::new(),
+            waits: Await::new(),
             _outcome: PhantomData,
         }
     }
@@ -102,12 +105,17 @@ impl<T> Task<T> {
         self.header().state.load().is_cancelled()
     }
 
-    /// Requests that the task end, and returns at once: false if it has ended already.
+    /// Asks the task to end, and returns at once: false if it has ended already.
     ///
-    /// The task is dropped at the await where it is suspended, or will next suspend: its destructors run, and its outcome
-    /// is [`TaskError`] with [`is_cancelled`](TaskError::is_cancelled) and `message`. If it returns before it suspends
-    /// again, it ends cancelled as well and the value is dropped; a panic stands. One that has not been polled is never polled.
-    /// A task made by `spawn_blocking` is cancelled only while it waits for its thread; once it runs, its value is dropped.
+    /// The request goes to where the task is suspended. If it awaits another task, or a handle of another kind, that is asked
+    /// in its place, and the task goes on with what comes of it. Else the innermost regions round the await receive it
+    /// ([`catch_cancel`](super::catch_cancel), timeouts, task groups; the task itself is the outermost): they are dropped at the await, destructors
+    /// and all, and whoever made the region decides what follows. If nobody holds it up, the task ends with a
+    /// [`TaskError`] with [`is_cancelled`](TaskError::is_cancelled) and `message`.
+    ///
+    /// A task that runs meets the request at its next suspension; if it returns before, it ends cancelled and its value is dropped, whereas a panic,
+    /// or the error of a [`try_spawn`](crate::try_spawn), stands. One that has not been polled is never polled. A closure of `spawn_blocking` that
+    /// runs cannot be interrupted: its value is dropped.
     ///
     /// asyncio's `cancel(msg)`.
     ///
@@ -123,8 +131,58 @@ impl<T> Task<T> {
     /// # }).unwrap();
     /// ```
     pub fn cancel<'m>(&self, message: impl Into<Option<&'m str>>) -> bool {
-        // SAFETY: the handle holds a reference.
-        unsafe { cancel(self.task, message.into()) }
+        self.as_ref().request(message.into())
+    }
+
+    /// How often the task was asked to end, less what was taken back. asyncio's `cancelling`.
+    pub fn cancelling(&self) -> u32 {
+        self.header().cancelling()
+    }
+
+    /// Takes one request back, and gives how many are left. At none, those that no await has met yet are withdrawn. asyncio's
+    /// `uncancel`.
+    pub fn uncancel(&self) -> u32 {
+        self.header().uncancel()
+    }
+
+    /// Drops the task where it is suspended, or will next suspend, whatever stands in the way: no region can hold this up. Returns
+    /// at once; false if it has ended already.
+    ///
+    /// Destructors run; a value or an error that comes before the next suspension: the value is dropped, the error stands.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use heist_runtime::task::catch_cancel;
+    /// # heist_runtime::run(async {
+    /// let stubborn = heist_runtime::spawn(async {
+    ///     loop {
+    ///         let _ = catch_cancel(std::future::pending::<()>()).await;
+    ///     }
+    /// });
+    /// heist_runtime::task::yield_now().await;
+    /// stubborn.cancel("please");
+    /// stubborn.abort("now");
+    /// assert_eq!(stubborn.await.unwrap_err().cancel_message(), Some("now"));
+    /// # }).unwrap();
+    /// ```
+    pub fn abort<'m>(&self, message: impl Into<Option<&'m str>>) -> bool {
+        self.as_ref().force(message.into())
+    }
+
+    /// Calls `callback` when the task has ended: on the thread that ends it, or here and now if it has. asyncio's `add_done_callback`.
+    ///
+    /// It should be short. A panic in one that waited is contained.
+    pub fn add_done_callback(&self, callback: impl FnOnce() + Send + 'static) {
+        self.header().add_done_callback(callback);
+    }
+
+    /// A handle that can be cloned and gives the outcome any number of times.
+    pub fn shared(self) -> Shared<T>
+    where
+        T: Clone + Send + Sync + 'static,
+    {
+        self.into()
     }
 
     /// Lets the task run on by itself. The same as dropping the handle, for code that wants to say so.
@@ -149,22 +207,59 @@ impl<T> Task<T> {
     }
 }
 
-impl<T> Future for Task<T> {
+impl<T: Send + 'static> Future for Task<T> {
     type Output = Result<T, TaskError>;
 
-    /// A task awaited again after its outcome was given says so with an error.
+    /// A task awaited again after its outcome was given says so with an error; so does one that awaits itself.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.leaf.poll_enter(cx).is_pending() {
-            return Poll::Pending;
-        }
+        let mut waits = std::mem::take(&mut self.waits);
+        let polled = waits.poll(&mut *self, cx);
+        self.waits = waits;
+        polled
+    }
+}
+
+impl<T: Send + 'static> Awaitable for Task<T> {
+    type Value = T;
+
+    fn target(&self) -> Target {
+        Target::Task(self.as_ref())
+    }
+
+    fn is_done(&self) -> bool {
+        self.header().state.load().is_done()
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.header().state.load().is_cancelled()
+    }
+
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> bool {
         // SAFETY: this is the only handle.
-        if !unsafe { raw::poll_done(self.task, cx) } {
-            self.leaf.suspend();
-            return Poll::Pending;
-        }
-        leaf::spend();
-        let outcome = self.take_outcome();
-        Poll::Ready(outcome.unwrap_or_else(|| Err(TaskError::taken())))
+        unsafe { raw::poll_done(self.task, cx) }
+    }
+
+    fn take(&mut self) -> Result<T, TaskError> {
+        self.take_outcome()
+            .unwrap_or_else(|| Err(TaskError::invalid_state()))
+    }
+
+    fn identity(&self) -> usize {
+        self.task.as_ptr().addr()
+    }
+}
+
+impl<T> Watched for Task<T> {
+    fn watch(&self, watcher: Watcher) -> Result<usize, Watcher> {
+        self.header().watch(watcher)
+    }
+
+    fn rewatch(&self, key: usize, watcher: Watcher) -> Result<Watcher, Watcher> {
+        self.header().rewatch(key, watcher)
+    }
+
+    fn unwatch(&self, key: usize) -> Option<Watcher> {
+        self.header().unwatch(key)
     }
 }
 
@@ -206,7 +301,7 @@ impl TaskRef {
         Self(task)
     }
 
-    fn header(&self) -> &Header {
+    pub(super) fn header(&self) -> &Header {
         // SAFETY: this holds a reference.
         unsafe { self.0.as_ref() }
     }
@@ -247,14 +342,96 @@ impl TaskRef {
         (self.header().vtable.future_name)()
     }
 
-    /// Requests that the task end; see [`Task::cancel`].
+    /// Asks the task to end; see [`Task::cancel`].
     pub fn cancel<'m>(&self, message: impl Into<Option<&'m str>>) -> bool {
-        // SAFETY: this holds a reference.
-        unsafe { cancel(self.0, message.into()) }
+        self.request(message.into())
+    }
+
+    /// How often the task was asked to end, less what was taken back.
+    pub fn cancelling(&self) -> u32 {
+        self.header().cancelling()
+    }
+
+    /// Takes one request back; see [`Task::uncancel`].
+    pub fn uncancel(&self) -> u32 {
+        self.header().uncancel()
+    }
+
+    /// Drops the task where it is suspended; see [`Task::abort`].
+    pub fn abort<'m>(&self, message: impl Into<Option<&'m str>>) -> bool {
+        self.force(message.into())
+    }
+
+    /// Calls `callback` when the task has ended; see [`Task::add_done_callback`].
+    pub fn add_done_callback(&self, callback: impl FnOnce() + Send + 'static) {
+        self.header().add_done_callback(callback);
+    }
+
+    /// The name that the task was given, if it was.
+    pub fn explicit_name(&self) -> Option<String> {
+        self.header().explicit_name().map(|name| String::from(&*name))
+    }
+
+    /// Waits for the task's end, by any way. Does not forward: a request ends this await alone.
+    pub fn ended(&self) -> TaskEnded {
+        TaskEnded {
+            task: self.clone(),
+            watch: None,
+            leaf: Leaf::new(),
+        }
     }
 
     pub(crate) fn state(&self) -> Snapshot {
         self.header().state.load()
+    }
+}
+
+/// The future of [`TaskRef::ended`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct TaskEnded {
+    task: TaskRef,
+    watch: Option<usize>,
+    leaf: Leaf,
+}
+
+impl Watched for TaskRef {
+    fn watch(&self, watcher: Watcher) -> Result<usize, Watcher> {
+        self.header().watch(watcher)
+    }
+
+    fn rewatch(&self, key: usize, watcher: Watcher) -> Result<Watcher, Watcher> {
+        self.header().rewatch(key, watcher)
+    }
+
+    fn unwatch(&self, key: usize) -> Option<Watcher> {
+        self.header().unwatch(key)
+    }
+}
+
+impl Future for TaskEnded {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        if this.leaf.poll_enter(cx).is_pending() {
+            return Poll::Pending;
+        }
+        if this.task.is_done() || leave_waker(&this.task, &mut this.watch, cx) {
+            this.watch = None;
+            heist_io_driver::leaf::spend();
+            return Poll::Ready(());
+        }
+        this.leaf.suspend();
+        Poll::Pending
+    }
+}
+
+impl Drop for TaskEnded {
+    fn drop(&mut self) {
+        if let Some(key) = self.watch.take() {
+            drop(self.task.unwatch(key));
+        }
     }
 }
 
@@ -292,26 +469,56 @@ impl fmt::Debug for TaskRef {
     }
 }
 
-/// # Safety
-///
-/// The caller holds a reference.
-unsafe fn cancel(task: NonNull<Header>, message: Option<&str>) -> bool {
-    // SAFETY: by the caller's reference.
-    let header = unsafe { task.as_ref() };
-    if header.state.load().is_done() {
-        return false;
+/// How a task is let go of after a delivery.
+pub(super) enum Exit {
+    /// A further request came.
+    Again,
+    Left,
+    /// The task is queued, and this is its entry.
+    Submit(Runnable),
+}
+
+/// What `task::cancel` does to the state word, with the entries that come of it.
+impl TaskRef {
+    pub(super) fn leave_delivery(&self, wake: bool, interrupted: bool) -> Exit {
+        match self.header().state.transition_to_delivered(wake, interrupted) {
+            Delivered::Again => Exit::Again,
+            Delivered::Left => Exit::Left,
+            // SAFETY: the transition made, or took over, the queue's reference.
+            Delivered::Submit => Exit::Submit(unsafe { Runnable::from_queued(self.0) }),
+        }
     }
-    match header.request_cancel(message) {
-        Request::Refused => return false,
-        Request::Kept => {}
-        // SAFETY: the transition made the queue's reference.
-        Request::Submit => unsafe { raw::submit_queued(task) },
+
+    /// Whether this is a reference to `task`.
+    pub(crate) fn is(&self, task: NonNull<Header>) -> bool {
+        self.0 == task
     }
-    trace::cancel_requested(header);
-    true
+
+    pub(super) fn begin_abort(&self) -> (Abort, Option<Runnable>) {
+        let aborted = self.header().state.transition_to_aborted();
+        let entry = (aborted == Abort::Submit).then(|| {
+            // SAFETY: the transition made the queue's reference.
+            unsafe { Runnable::from_queued(self.0) }
+        });
+        (aborted, entry)
+    }
+
+    /// Wakes the task.
+    pub(super) fn wake(&self) {
+        if self.header().state.transition_to_queued() == Wake::Submit {
+            // SAFETY: the transition made the queue's reference.
+            unsafe { Runnable::from_queued(self.0) }.submit(Why::Woken);
+        }
+    }
 }
 
 impl Header {
+    fn add_done_callback(&self, callback: impl FnOnce() + Send + 'static) {
+        if let Err(callback) = self.watch(Watcher::Call(Box::new(callback))) {
+            callback.tell();
+        }
+    }
+
     pub(crate) fn name(&self) -> String {
         match self.explicit_name() {
             Some(name) => String::from(&*name),
@@ -345,7 +552,7 @@ impl Header {
     fn fmt_as(&self, kind: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state.load();
         write!(f, "<{kind} {} name={:?}", Self::phase(state), self.name())?;
-        if state.is_cancel_kept() {
+        if state.is_requested() && !state.is_done() {
             f.write_str(" cancelling")?;
         }
         write!(f, " spawned at {}>", self.spawned_at)

@@ -9,6 +9,7 @@ use super::cell::{Cell, Header, Outcome, Stage};
 use super::error::TaskError;
 use super::id::TaskId;
 use super::join::Task;
+use super::cancel::{self, Met};
 use super::state::{Ending, Finish, Join, Start, Suspend, Wake};
 use super::{Route, Schedule, TaskRef, Why, waker};
 use crate::current;
@@ -32,14 +33,38 @@ pub(crate) struct Vtable {
     pub(super) future_name: fn() -> &'static str,
 }
 
-fn vtable<F, S>() -> &'static Vtable
+/// Tells a failure from a value.
+pub(crate) trait Judge<T> {
+    fn is_failure(value: &T) -> bool;
+}
+
+/// Every value is one.
+pub(crate) struct Values;
+
+impl<T> Judge<T> for Values {
+    fn is_failure(_: &T) -> bool {
+        false
+    }
+}
+
+/// An `Err` is a failure.
+pub(crate) struct Results;
+
+impl<T, E> Judge<Result<T, E>> for Results {
+    fn is_failure(value: &Result<T, E>) -> bool {
+        value.is_err()
+    }
+}
+
+fn vtable<F, S, J>() -> &'static Vtable
 where
     F: Future,
     S: Schedule,
+    J: Judge<F::Output>,
 {
     const {
         &Vtable {
-            run: run::<F, S>,
+            run: run::<F, S, J>,
             abandon: abandon::<F, S>,
             submit: submit::<F, S>,
             take_outcome: take_outcome::<F, S>,
@@ -77,6 +102,20 @@ impl Runnable {
         unsafe { self.0.as_ref() }
     }
 
+    /// # Safety
+    ///
+    /// The caller has just made the task queued, in no queue, and hands the queue's reference over.
+    pub(super) unsafe fn from_queued(task: NonNull<Header>) -> Self {
+        Self(task)
+    }
+
+    /// Puts a task that was just made queued into its queue.
+    pub(super) fn submit(self, why: Why) {
+        let task = ManuallyDrop::new(self).0;
+        // SAFETY: the entry's reference goes over to the queue.
+        unsafe { (task.as_ref().vtable.submit)(task, why) }
+    }
+
     pub(crate) fn into_raw(self) -> *mut Header {
         ManuallyDrop::new(self).0.as_ptr()
     }
@@ -103,7 +142,7 @@ impl Drop for Runnable {
 /// `future` is called once, to make the future in its place. The three references are the registry's, the handle's and the
 /// entry's.
 #[inline]
-pub(crate) fn new_task<F, S>(
+pub(crate) fn new_task<F, S, J>(
     scheduler: S,
     spawned_at: &'static Location<'static>,
     future: impl FnOnce() -> F,
@@ -112,9 +151,10 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
     S: Schedule,
+    J: Judge<F::Output>,
 {
     // SAFETY: the future and its outcome are `Send + 'static`.
-    unsafe { new_task_unchecked(scheduler, spawned_at, future) }
+    unsafe { new_task_unchecked::<F, S, J>(scheduler, spawned_at, future) }
 }
 
 /// As [`new_task`], for a future that borrows or must stay on its thread.
@@ -124,7 +164,7 @@ where
 /// The caller runs or abandons the entry, takes the outcome or drops the handle, all on this thread, before anything that the
 /// future or its outcome borrows goes away.
 #[inline]
-pub(crate) unsafe fn new_task_unchecked<F, S>(
+pub(crate) unsafe fn new_task_unchecked<F, S, J>(
     scheduler: S,
     spawned_at: &'static Location<'static>,
     future: impl FnOnce() -> F,
@@ -132,9 +172,10 @@ pub(crate) unsafe fn new_task_unchecked<F, S>(
 where
     F: Future,
     S: Schedule,
+    J: Judge<F::Output>,
 {
     let id = TaskId::next();
-    let task = Cell::<F, S>::allocate(3, vtable::<F, S>(), id, spawned_at, scheduler, future);
+    let task = Cell::<F, S>::allocate(3, vtable::<F, S, J>(), id, spawned_at, scheduler, future);
     // SAFETY: two of the three references; the third is the registry's, given back through `Schedule::release`.
     (Runnable(task), unsafe { Task::from_raw(task) })
 }
@@ -158,19 +199,18 @@ pub(crate) fn contain(foreign: impl FnOnce()) {
     }
 }
 
-unsafe fn run<F: Future, S: Schedule>(task: NonNull<Header>) {
+unsafe fn run<F: Future, S: Schedule, J: Judge<F::Output>>(task: NonNull<Header>) {
     // SAFETY: the caller hands over a reference to a cell of this type.
     let (header, cell) = unsafe { (task.as_ref(), task.cast::<Cell<F, S>>().as_ref()) };
-    let frame = current::Frame::new(task);
-    let _current = current::enter_task(&frame);
     let interrupted = match header.state.transition_to_running() {
         Start::Poll { interrupted } => interrupted,
-        Start::DropUnpolled => {
-            let error = TaskError::cancelled(header.cancel_message());
-            // SAFETY: this thread runs the task.
-            return unsafe { finish::<F, S>(task, Err(error), Ending::Cancelled) };
-        }
+        // SAFETY: this thread runs the task.
+        Start::DropUnpolled => return unsafe { end_unpolled::<F, S>(task) },
+        // Whoever delivers submits it again.
+        Start::Owed => return,
     };
+    let frame = current::Frame::new(task);
+    let _current = current::enter_task(&frame);
     let waker = waker::borrowed(&task);
     leaf::begin_poll(current::budget(), interrupted);
     let polled = catch_unwind(AssertUnwindSafe(|| {
@@ -189,32 +229,80 @@ unsafe fn run<F: Future, S: Schedule>(task: NonNull<Header>) {
         })
     }));
     let forced = leaf::end_poll().forced_yield;
+    // SAFETY (all): this thread runs the task.
     match polled {
-        Ok(Poll::Pending) => match header.state.transition_to_suspended(forced) {
-            Suspend::Idle => {}
-            // SAFETY: the run's reference goes back into a queue.
-            Suspend::Requeue => unsafe { submit::<F, S>(task, Why::Yielded) },
-            Suspend::Deliver => {
-                let error = TaskError::cancelled(header.cancel_message());
-                // SAFETY: this thread runs the task.
-                unsafe { finish::<F, S>(task, Err(error), Ending::Cancelled) }
+        Ok(Poll::Pending) => {
+            if let Some(cancelled) = frame.take_unwinding() {
+                let error = TaskError::cancelled(cancelled.into_message());
+                return unsafe { finish::<F, S>(task, Err(error), Ending::Cancelled) };
             }
+            unsafe { suspend::<F, S>(task, forced) }
+        }
+        Ok(Poll::Ready(value)) => {
+            let ending = if J::is_failure(&value) {
+                Ending::Failure
+            } else {
+                Ending::Value
+            };
+            unsafe { finish::<F, S>(task, Ok(value), ending) }
+        }
+        Err(payload) => unsafe {
+            finish::<F, S>(task, Err(TaskError::panicked(payload)), Ending::Failure)
         },
-        // SAFETY: this thread runs the task.
-        Ok(Poll::Ready(value)) => unsafe { finish::<F, S>(task, Ok(value), Ending::Value) },
-        Err(payload) => {
-            // SAFETY: this thread runs the task.
-            unsafe { finish::<F, S>(task, Err(TaskError::panicked(payload)), Ending::Failure) }
+    }
+}
+
+/// What follows a poll that came back pending.
+///
+/// # Safety
+///
+/// The caller runs the task (RUNNING), and hands its reference over.
+#[inline]
+unsafe fn suspend<F: Future, S: Schedule>(task: NonNull<Header>, forced: bool) {
+    // SAFETY: by the caller's reference.
+    let header = unsafe { task.as_ref() };
+    loop {
+        match header.state.transition_to_suspended(forced) {
+            Suspend::Idle => return,
+            // SAFETY: the run's reference goes back into a queue.
+            Suspend::Requeue => return unsafe { submit::<F, S>(task, Why::Yielded) },
+            Suspend::Deliver => {
+                // SAFETY: by the caller's reference.
+                let met = cancel::meet(&unsafe { TaskRef::new(task) });
+                if let Met::End(message) = met {
+                    let error = TaskError::cancelled(message);
+                    // SAFETY: this thread runs the task.
+                    return unsafe { finish::<F, S>(task, Err(error), Ending::Cancelled) };
+                }
+            }
         }
     }
+}
+
+/// Ends a task that was cancelled before its first poll, or aborted.
+///
+/// # Safety
+///
+/// The caller runs the task (RUNNING), and hands its reference over.
+#[cold]
+unsafe fn end_unpolled<F: Future, S: Schedule>(task: NonNull<Header>) {
+    let frame = current::Frame::new(task);
+    let _current = current::enter_task(&frame);
+    // SAFETY: by the caller's reference.
+    let error = TaskError::cancelled(unsafe { task.as_ref() }.end_message());
+    // SAFETY: this thread runs the task.
+    unsafe { finish::<F, S>(task, Err(error), Ending::Cancelled) }
 }
 
 unsafe fn abandon<F: Future, S: Schedule>(task: NonNull<Header>, error: TaskError) {
     // SAFETY: the caller hands over a reference.
     let header = unsafe { task.as_ref() };
+    let (Start::Poll { .. } | Start::DropUnpolled) = header.state.transition_to_running() else {
+        // Whoever delivers submits it again, to a queue that refuses it in turn.
+        return;
+    };
     let frame = current::Frame::new(task);
     let _current = current::enter_task(&frame);
-    let (Start::Poll { .. } | Start::DropUnpolled) = header.state.transition_to_running();
     let ending = if error.is_cancelled() {
         Ending::Cancelled
     } else {
@@ -246,7 +334,7 @@ unsafe fn finish<F: Future, S: Schedule>(
     }
     // SAFETY: rule 6, this thread runs the task.
     unsafe { with_scheduler::<F, S, _>(task, |scheduler| scheduler.release(task)) };
-    let (join_interest, join_waker) = loop {
+    let (join_interest, join_waker, watched) = loop {
         cell.stage.with_mut(|stage| {
             // SAFETY: rule 5; the place holds nothing that needs dropping.
             unsafe { stage.write(Stage::Outcome(outcome)) }
@@ -255,13 +343,14 @@ unsafe fn finish<F: Future, S: Schedule>(
             Finish::Done {
                 join_interest,
                 join_waker,
-            } => break (join_interest, join_waker),
+                watched,
+            } => break (join_interest, join_waker, watched),
             Finish::CancelFirst => {
                 // SAFETY: rule 5, still running.
                 let dropped = cell.stage.with_mut(|stage| unsafe { drop_stage(stage) });
                 (outcome, ending) = match dropped {
                     Ok(()) => {
-                        let error = TaskError::cancelled(header.cancel_message());
+                        let error = TaskError::cancelled(header.end_message());
                         (Err(error), Ending::Cancelled)
                     }
                     Err(payload) => (Err(TaskError::panicked(payload)), Ending::Failure),
@@ -279,6 +368,11 @@ unsafe fn finish<F: Future, S: Schedule>(
         let waker = header.join_waker.with_mut(|slot| unsafe { (*slot).take() });
         if let Some(waker) = waker {
             contain(|| waker.wake());
+        }
+    }
+    if watched {
+        for watcher in header.take_watchers() {
+            contain(|| watcher.tell());
         }
     }
     // The registry's, and the run's.
@@ -412,16 +506,6 @@ pub(super) unsafe fn wake_by_value(task: NonNull<Header>) {
         // SAFETY: the reference went over to the queue.
         Wake::Submit => unsafe { (header.vtable.submit)(task, Why::Woken) },
     }
-}
-
-/// Submits a task that a request for cancellation has queued.
-///
-/// # Safety
-///
-/// The caller has just made the task queued and holds the queue's reference.
-pub(super) unsafe fn submit_queued(task: NonNull<Header>) {
-    // SAFETY: by the caller's word.
-    unsafe { (task.as_ref().vtable.submit)(task, Why::Woken) }
 }
 
 /// Gives back one reference.

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::error::TaskError;
-use super::raw::{Runnable, new_task_unchecked};
+use super::raw::{Runnable, Values, new_task_unchecked};
 use super::{Refusal, Route, Schedule, TaskRef, Why};
 use crate::handle::Handle;
 use crate::scheduler::Parker;
@@ -119,7 +119,7 @@ pub(crate) fn run_root<F: Future>(
     // future is polled on this thread alone. `End` ends the task before this function returns or unwinds, so nothing borrowed is used
     // later; the outcome is taken, or dropped with the handle, here.
     let (entry, mut task) =
-        unsafe { new_task_unchecked(RootScheduler(root.clone()), at, || future) };
+        unsafe { new_task_unchecked::<_, _, Values>(RootScheduler(root.clone()), at, || future) };
     if !handle.bind(&entry) {
         entry.abandon(TaskError::refused(Refusal::Closed));
     } else {
@@ -141,8 +141,8 @@ struct End<'a>(&'a Root, TaskRef);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        // A request queues a suspended task: the entry is in `root` then, unless the task is done.
-        self.1.cancel(None);
+        // That queues a suspended task: the entry is in `root` then, unless the task is done.
+        self.1.abort(None);
         while !self.1.is_done() {
             match self.0.take() {
                 Some(entry) => entry.abandon(TaskError::cancelled(None)),

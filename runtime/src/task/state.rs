@@ -35,16 +35,30 @@ const QUEUED: usize = 1 << 1;
 const DONE: usize = 1 << 2;
 /// The task was polled before. A cancel that finds it clear drops the future unpolled.
 const STARTED: usize = 1 << 3;
-/// A cancel request is kept and has not been delivered.
-const CANCEL: usize = 1 << 4;
+/// A request is kept: it is handed down at the next suspension.
+const KEPT: usize = 1 << 4;
 /// A handle exists that may take the outcome; whoever finds it clear at the end drops the outcome.
 const JOIN_INTEREST: usize = 1 << 5;
 /// The join waker is stored and belongs to whoever finishes the task. Clear: it belongs to the handle.
 const JOIN_WAKER: usize = 1 << 6;
 /// The outcome is a cancellation. Set with DONE.
 const CANCELLED: usize = 1 << 7;
+/// Somebody hands a request down to the regions of the suspended task: meanwhile they are his, and the task is not polled.
+const DELIVERING: usize = 1 << 8;
+/// The queue's entry was taken out while DELIVERING; whoever delivers has its reference and submits it again.
+const OWED: usize = 1 << 9;
+/// A request was made by a call that has others to tell before anybody may act on it. It becomes KEPT, or is handed down.
+const RESERVED: usize = 1 << 10;
+/// The task itself, the outermost region, has received a request: it is dropped when the next poll is pending.
+const INTERRUPTED: usize = 1 << 11;
+/// The task is to be dropped where it is suspended, whatever regions stand in the way.
+const ABORTED: usize = 1 << 12;
+/// Somebody but the handle waits for the end: the list in the rare box is not empty.
+const WATCHED: usize = 1 << 13;
 /// The count of references takes the bits from here up.
-const REF_ONE: usize = 1 << 8;
+const REF_ONE: usize = 1 << 16;
+/// What stands in the way of a plain value at the end.
+const REQUESTED: usize = KEPT | RESERVED | INTERRUPTED | ABORTED;
 const REF_MASK: usize = !(REF_ONE - 1);
 /// Beyond this many references (a leak of wakers in a loop) the process is aborted before the count can wrap.
 const REF_LIMIT: usize = usize::MAX / 2;
@@ -67,10 +81,12 @@ pub(crate) enum Wake {
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Start {
-    /// Poll it. `interrupted`: a request was kept when the poll began.
+    /// Poll it. `interrupted`: the task itself has received a request.
     Poll { interrupted: bool },
-    /// Cancelled before its first poll: drop the future unpolled.
+    /// Cancelled before its first poll, or aborted: drop the future unpolled.
     DropUnpolled,
+    /// Somebody is delivering a request: the entry's reference has gone over to him.
+    Owed,
 }
 
 /// What follows a poll that came back pending.
@@ -81,7 +97,7 @@ pub(crate) enum Suspend {
     Idle,
     /// Woken meanwhile: queue it again, with the run's reference.
     Requeue,
-    /// A request is kept: drop the future at its await and finish as cancelled. Still running.
+    /// There is a request to be handed down, or the task has received one. Still running.
     Deliver,
 }
 
@@ -104,6 +120,7 @@ pub(crate) enum Finish {
     Done {
         join_interest: bool,
         join_waker: bool,
+        watched: bool,
     },
     /// A request came before the end: the outcome has to become a cancellation first. Still running.
     CancelFirst,
@@ -112,12 +129,36 @@ pub(crate) enum Finish {
 /// What a request for cancellation has to do.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
-pub(crate) enum Request {
+pub(crate) enum Requested {
     /// The task had ended: the request counts nothing.
     Refused,
-    /// Kept; met at the end of the poll under way or to come.
+    /// It is met at the end of the poll under way or to come, or when whoever delivers another has done so.
     Kept,
-    /// Kept, and the task was idle and is now queued: submit it, with the reference this transition made.
+    /// The task is suspended and is not polled until the caller has handed the request down. `due`: it was woken already.
+    Deliver { due: bool },
+}
+
+/// What follows a delivery.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Delivered {
+    /// A further request came: hand that down as well. Still delivering.
+    Again,
+    /// Nothing to be done.
+    Left,
+    /// The task is queued: submit it, with the reference that this transition made or took over.
+    Submit,
+}
+
+/// What a call to drop the task at its await has to do.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Abort {
+    /// The task had ended.
+    Refused,
+    /// It is dropped at the end of the poll under way, or to come.
+    Kept,
+    /// The task is queued: submit it, with the reference that this transition made.
     Submit,
 }
 
@@ -163,8 +204,26 @@ impl Snapshot {
         self.0 & STARTED != 0
     }
 
-    pub(crate) const fn is_cancel_kept(self) -> bool {
-        self.0 & CANCEL != 0
+    /// Whether there is a request that no suspended await has met yet.
+    pub(crate) const fn is_requested(self) -> bool {
+        self.0 & REQUESTED != 0
+    }
+
+    pub(crate) const fn is_aborted(self) -> bool {
+        self.0 & ABORTED != 0
+    }
+
+    pub(crate) const fn is_watched(self) -> bool {
+        self.0 & WATCHED != 0
+    }
+
+    const fn is_delivering(self) -> bool {
+        self.0 & DELIVERING != 0
+    }
+
+    /// Whether the regions of the task are somebody's already, or there are none yet.
+    const fn keeps_requests(self) -> bool {
+        self.is_running() || self.is_delivering() || !self.is_started()
     }
 
     pub(crate) const fn has_join_interest(self) -> bool {
@@ -214,12 +273,16 @@ impl Snapshot {
 
     const fn start(self) -> (Self, Start) {
         debug_assert!(self.is_queued() && !self.is_running() && !self.is_done());
+        if self.is_delivering() {
+            return (self.with(OWED), Start::Owed);
+        }
         let next = self.with(RUNNING | STARTED).without(QUEUED);
-        let start = if self.is_cancel_kept() && !self.is_started() {
+        let unpolled = self.is_aborted() || self.is_requested() && !self.is_started();
+        let start = if unpolled {
             Start::DropUnpolled
         } else {
             Start::Poll {
-                interrupted: self.is_cancel_kept(),
+                interrupted: self.0 & INTERRUPTED != 0,
             }
         };
         (next, start)
@@ -228,7 +291,7 @@ impl Snapshot {
     /// `forced`: the poll came back only because its budget was spent, which is no point of cancellation.
     const fn suspend(self, forced: bool) -> (Self, Suspend) {
         debug_assert!(self.is_running() && !self.is_done());
-        if self.is_cancel_kept() && !forced {
+        if self.is_aborted() || self.0 & (KEPT | INTERRUPTED) != 0 && !forced {
             return (self, Suspend::Deliver);
         }
         if self.is_queued() {
@@ -239,7 +302,7 @@ impl Snapshot {
 
     const fn finish(self, ending: Ending) -> (Self, Finish) {
         debug_assert!(self.is_running() && !self.is_done());
-        if self.is_cancel_kept() && matches!(ending, Ending::Value) {
+        if self.is_requested() && matches!(ending, Ending::Value) {
             return (self, Finish::CancelFirst);
         }
         let ended = if matches!(ending, Ending::Cancelled) {
@@ -249,27 +312,89 @@ impl Snapshot {
         };
         let done = self
             .with(ended)
-            .without(RUNNING | QUEUED | CANCEL | JOIN_WAKER);
+            .without(RUNNING | QUEUED | REQUESTED | JOIN_WAKER | WATCHED);
         let finish = Finish::Done {
             join_interest: self.has_join_interest(),
             join_waker: self.has_join_waker(),
+            watched: self.is_watched(),
         };
         (done, finish)
     }
 
-    const fn request_cancel(self) -> (Self, Request) {
+    /// A request from outside, made by a call that has more to tell.
+    const fn request(self) -> (Self, Requested) {
         if self.is_done() {
-            return (self, Request::Refused);
+            return (self, Requested::Refused);
         }
-        let kept = self.with(CANCEL);
-        if self.is_running() || self.is_queued() {
-            return (kept, Request::Kept);
+        if self.keeps_requests() {
+            return (self.with(RESERVED), Requested::Kept);
         }
-        (kept.with(QUEUED).plus_reference(), Request::Submit)
+        let due = self.is_queued();
+        (self.with(DELIVERING), Requested::Deliver { due })
     }
 
-    const fn withdraw_cancel(self) -> (Self, ()) {
-        (self.without(CANCEL), ())
+    /// Everybody was told: a reserved request becomes a kept one, or is handed down. `more`: there are reserved ones of other calls.
+    const fn commit(self, more: bool) -> (Self, Requested) {
+        if self.is_done() {
+            return (self, Requested::Refused);
+        }
+        let rest = if more { self } else { self.without(RESERVED) };
+        if self.keeps_requests() {
+            return (rest.with(KEPT), Requested::Kept);
+        }
+        let due = self.is_queued();
+        (rest.with(DELIVERING), Requested::Deliver { due })
+    }
+
+    /// A request of the task's own, or one that comes back from a region that has ended.
+    const fn keep(self) -> (Self, Requested) {
+        if self.is_done() {
+            return (self, Requested::Refused);
+        }
+        if self.keeps_requests() {
+            return (self.with(KEPT), Requested::Kept);
+        }
+        let due = self.is_queued();
+        (self.with(DELIVERING), Requested::Deliver { due })
+    }
+
+    /// The end of a delivery. `wake`: a region of the task has received something. `interrupted`: the task itself has.
+    const fn delivered(self, wake: bool, interrupted: bool) -> (Self, Delivered) {
+        debug_assert!(self.is_delivering() && !self.is_running());
+        if self.0 & KEPT != 0 {
+            return (self, Delivered::Again);
+        }
+        let next = self.without(DELIVERING | OWED);
+        let next = if interrupted {
+            next.with(INTERRUPTED)
+        } else {
+            next
+        };
+        if self.0 & OWED != 0 {
+            return (next, Delivered::Submit);
+        }
+        if wake && !self.is_queued() {
+            return (next.with(QUEUED).plus_reference(), Delivered::Submit);
+        }
+        (next, Delivered::Left)
+    }
+
+    const fn abort(self) -> (Self, Abort) {
+        if self.is_done() {
+            return (self, Abort::Refused);
+        }
+        let next = self.with(ABORTED);
+        if self.is_running() || self.is_queued() {
+            return (next, Abort::Kept);
+        }
+        (next.with(QUEUED).plus_reference(), Abort::Submit)
+    }
+
+    const fn watch(self) -> (Self, Join) {
+        if self.is_done() {
+            return (self, Join::Done);
+        }
+        (self.with(WATCHED), Join::Waiting)
     }
 
     /// The handle takes the waker field back, to read or replace the waker in it.
@@ -303,10 +428,16 @@ impl fmt::Debug for Snapshot {
             (QUEUED, "QUEUED"),
             (DONE, "DONE"),
             (STARTED, "STARTED"),
-            (CANCEL, "CANCEL"),
+            (KEPT, "KEPT"),
             (JOIN_INTEREST, "JOIN_INTEREST"),
             (JOIN_WAKER, "JOIN_WAKER"),
             (CANCELLED, "CANCELLED"),
+            (DELIVERING, "DELIVERING"),
+            (OWED, "OWED"),
+            (RESERVED, "RESERVED"),
+            (INTERRUPTED, "INTERRUPTED"),
+            (ABORTED, "ABORTED"),
+            (WATCHED, "WATCHED"),
         ];
         for (bit, name) in names {
             if self.0 & bit != 0 {
@@ -399,7 +530,7 @@ impl State {
     pub(crate) fn transition_to_done(&self, ending: Ending) -> Finish {
         self.update(|state| {
             if planted(Bug::CancelMissedAfterPoll) {
-                return state.without(CANCEL).finish(ending);
+                return state.without(KEPT).finish(ending);
             }
             if planted(Bug::PanicGivesWayToCancel) && ending == Ending::Failure {
                 return state.finish(Ending::Value);
@@ -408,13 +539,41 @@ impl State {
         })
     }
 
-    pub(crate) fn transition_to_cancel_kept(&self) -> Request {
-        self.update(Snapshot::request_cancel)
+    /// The four below are called with the lock of the task's rare box, which guards the requests themselves.
+    pub(crate) fn transition_to_requested(&self) -> Requested {
+        self.update(Snapshot::request)
     }
 
-    #[expect(dead_code, reason = "`uncancel` lands with regions")]
-    pub(crate) fn transition_to_cancel_withdrawn(&self) {
-        self.update(Snapshot::withdraw_cancel);
+    pub(crate) fn transition_to_committed(&self, more: bool) -> Requested {
+        self.update(|state| state.commit(more))
+    }
+
+    pub(crate) fn transition_to_kept(&self) -> Requested {
+        self.update(Snapshot::keep)
+    }
+
+    /// No request is kept any more. `reserved`: none is reserved either.
+    pub(crate) fn transition_to_none_kept(&self, reserved: bool) {
+        let gone = if reserved { KEPT | RESERVED } else { KEPT };
+        self.update(|state| (state.without(gone), ()));
+    }
+
+    /// What the task itself had received has been taken.
+    pub(crate) fn transition_to_uninterrupted(&self) {
+        self.update(|state| (state.without(INTERRUPTED), ()));
+    }
+
+    pub(crate) fn transition_to_delivered(&self, wake: bool, interrupted: bool) -> Delivered {
+        self.update(|state| state.delivered(wake, interrupted))
+    }
+
+    pub(crate) fn transition_to_aborted(&self) -> Abort {
+        self.update(Snapshot::abort)
+    }
+
+    /// Called with the lock of the rare box, which guards the list of those who watch.
+    pub(crate) fn transition_to_watched(&self) -> Join {
+        self.update(Snapshot::watch)
     }
 
     pub(crate) fn transition_to_join_waker_taken(&self) -> Join {

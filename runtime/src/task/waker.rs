@@ -26,6 +26,11 @@ pub(super) fn borrowed(task: &NonNull<Header>) -> Borrowed<'_> {
     }
 }
 
+/// Whether `waker` wakes this very task, and nothing else.
+pub(super) fn is_of(waker: &Waker, task: &Header) -> bool {
+    std::ptr::eq(waker.data().cast::<Header>(), task) && std::ptr::eq(waker.vtable(), &VTABLE)
+}
+
 impl Deref for Borrowed<'_> {
     type Target = Waker;
 

@@ -1,0 +1,294 @@
+//! What all handles have in common, and how a task awaits one.
+//!
+//! An await that suspends is written down in the task's tree, in the region that it stands in: a request for cancellation is then
+//! forwarded to the handle instead of ending the region. What the handle ends with decides:
+//!
+//! ```text
+//!   the handle ended    nothing asked of this await   forwarded to the handle       the region received a request itself
+//!   with a value        the value                     the value: it was suppressed  pending; the region ends, the value stays
+//!   with an error       the error                     the error                     pending; likewise
+//!   cancelled           Err(cancelled)                unwinds, with its message     unwinds, with its message
+//! ```
+
+use super::cell::Watcher;
+use super::tree::{Key, Target};
+use super::{TaskError, TaskRef};
+use crate::current;
+use heist_io_driver::leaf::{self, Leaf};
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// A handle that can be awaited, cancelled, and forwarded to: [`Task`](super::Task), [`Deferred`](super::Deferred),
+/// [`Shared`](super::Shared). Every combinator takes them alike.
+pub trait Awaitable:
+    Future<Output = Result<Self::Value, TaskError>> + Unpin + Send + 'static
+{
+    /// What it gives.
+    type Value: Send + 'static;
+
+    /// The handle as something that can be cancelled.
+    fn target(&self) -> Target;
+
+    /// Whether it has ended.
+    fn is_done(&self) -> bool;
+
+    /// Whether it has ended by a cancellation.
+    fn is_cancelled(&self) -> bool;
+
+    /// Whether it has ended with a cancellation as its outcome; differs from [`is_cancelled`](Self::is_cancelled) for a gather, which is never
+    /// cancelled itself.
+    fn ends_cancelled(&self) -> bool {
+        self.is_cancelled()
+    }
+
+    /// Whether it has ended; if not, the waker is woken when it does. Only the last waker of each handle counts.
+    ///
+    /// Not an await: it forwards nothing, and is no point of cancellation.
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> bool;
+
+    /// Takes the outcome, or clones it where the handle can give it many times.
+    ///
+    /// # Errors
+    ///
+    /// That of the outcome; [`is_invalid_state`](TaskError::is_invalid_state) before the end.
+    fn take(&mut self) -> Result<Self::Value, TaskError>;
+
+    /// A number that two handles share exactly if they are of the same thing.
+    fn identity(&self) -> usize;
+
+    /// Waits for the end, by any way, and leaves the outcome where it is. Does not forward: a request ends this await alone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost.
+    fn ended(&mut self) -> Ended<'_, Self>
+    where
+        Self: Sized,
+    {
+        Ended {
+            handle: self,
+            leaf: Leaf::new(),
+        }
+    }
+}
+
+/// The future of [`Awaitable::ended`].
+#[must_use = "futures do nothing unless awaited"]
+pub struct Ended<'a, A> {
+    handle: &'a mut A,
+    leaf: Leaf,
+}
+
+impl<A: Awaitable> Future for Ended<'_, A> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.leaf.poll_enter(cx).is_pending() {
+            return Poll::Pending;
+        }
+        if self.handle.poll_ended(cx) {
+            leaf::spend();
+            return Poll::Ready(());
+        }
+        self.leaf.suspend();
+        Poll::Pending
+    }
+}
+
+impl<A> fmt::Debug for Ended<'_, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ended").finish_non_exhaustive()
+    }
+}
+
+/// A handle of whose end many can be told.
+pub(crate) trait Watched {
+    /// Leaves somebody to be told; gives him back if the end has come.
+    fn watch(&self, watcher: Watcher) -> Result<usize, Watcher>;
+
+    /// Exchanges who was left under `key`; gives back the new one if the old was told already, else the old one, to be dropped.
+    fn rewatch(&self, key: usize, watcher: Watcher) -> Result<Watcher, Watcher>;
+
+    /// Takes back who was left under `key`, to be dropped.
+    fn unwatch(&self, key: usize) -> Option<Watcher>;
+}
+
+/// Leaves a waker under `watch`; true if the end has come.
+pub(crate) fn leave_waker(
+    handle: &(impl Watched + ?Sized),
+    watch: &mut Option<usize>,
+    cx: &Context<'_>,
+) -> bool {
+    let waker = Watcher::Waker(cx.waker().clone());
+    let left = match *watch {
+        Some(key) => handle.rewatch(key, waker).map(drop),
+        None => handle.watch(waker).map(|key| *watch = Some(key)),
+    };
+    if left.is_err() {
+        *watch = None;
+    }
+    left.is_err()
+}
+
+/// The await of a handle, as a part of the handle's future.
+#[derive(Debug, Default)]
+pub(crate) struct Await {
+    leaf: Leaf,
+    wait: Option<Wait>,
+    /// It has set its region unwinding, which drops it.
+    unwinds: bool,
+}
+
+impl Await {
+    pub(crate) const fn new() -> Self {
+        Self {
+            leaf: Leaf::new(),
+            wait: None,
+            unwinds: false,
+        }
+    }
+
+    /// Polls `handle`, of which this is a part that was taken out for the time.
+    pub(crate) fn poll<A: Awaitable>(
+        &mut self,
+        handle: &mut A,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<A::Value, TaskError>> {
+        if self.unwinds {
+            return Poll::Pending;
+        }
+        if !self.leaf.is_suspended() {
+            return self.begin(handle, cx);
+        }
+        if !handle.poll_ended(cx) {
+            self.settle_in(handle);
+            return Poll::Pending;
+        }
+        let interrupted = leaf::interrupted();
+        if handle.ends_cancelled() {
+            let wait = self.wait.take();
+            let region = wait.as_ref().map(|wait| (wait.task.clone(), wait.region));
+            let forwarded = wait.is_some_and(Wait::end);
+            if forwarded || interrupted {
+                return self.unwind(handle, region.filter(|_| interrupted));
+            }
+        } else if interrupted {
+            return Poll::Pending;
+        }
+        if leaf::poll_budget(cx).is_pending() {
+            return Poll::Pending;
+        }
+        leaf::spend();
+        *self = Self::new();
+        Poll::Ready(handle.take())
+    }
+
+    fn begin<A: Awaitable>(
+        &mut self,
+        handle: &mut A,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<A::Value, TaskError>> {
+        if leaf::poll_budget(cx).is_pending() {
+            return Poll::Pending;
+        }
+        if handle.poll_ended(cx) {
+            leaf::spend();
+            return Poll::Ready(handle.take());
+        }
+        if let Target::Task(task) = handle.target()
+            && current::is_current(&task)
+        {
+            return Poll::Ready(Err(TaskError::self_await()));
+        }
+        self.leaf.suspend();
+        self.settle_in(handle);
+        Poll::Pending
+    }
+
+    /// Sees to it that the await stands in the tree of the task that polls it, in the region that it is in.
+    fn settle_in<A: Awaitable>(&mut self, handle: &A) {
+        let is_here = self
+            .wait
+            .as_ref()
+            .is_some_and(|wait| current::is_current(&wait.task));
+        if !is_here {
+            self.wait = None;
+            self.wait = Wait::begin(handle.target());
+        }
+    }
+
+    /// The handle ended cancelled, as this await's task was asked to: that cancellation goes on from here.
+    #[cold]
+    fn unwind<A: Awaitable, T>(
+        &mut self,
+        handle: &mut A,
+        received: Option<(TaskRef, Key)>,
+    ) -> Poll<Result<T, TaskError>> {
+        if let Some((task, region)) = received {
+            task.consume_received(region);
+        }
+        match handle.take().map_err(TaskError::into_cancelled) {
+            Err(Ok(cancelled)) => {
+                self.unwinds = true;
+                match cancelled.unwind() {
+                    Ok(()) => Poll::Pending,
+                    Err(cancelled) => Poll::Ready(Err(cancelled.into())),
+                }
+            }
+            Err(Err(error)) => Poll::Ready(Err(error)),
+            // Another handle of the same has taken the outcome.
+            Ok(_) => Poll::Ready(Err(TaskError::taken())),
+        }
+    }
+}
+
+/// An await's entry in a task's tree. Taken out when dropped.
+#[derive(Debug)]
+struct Wait {
+    task: TaskRef,
+    region: Key,
+    entry: u32,
+}
+
+impl Wait {
+    fn begin(target: Target) -> Option<Self> {
+        let task = current::current_task()?;
+        let region = current::with_scope(|scope| scope.map(|scope| scope.key_in(&task)))?;
+        let entry = task.add_wait(region, target)?;
+        Some(Self {
+            task,
+            region,
+            entry,
+        })
+    }
+
+    /// Takes it out; says whether a request was forwarded by it.
+    fn end(self) -> bool {
+        self.take_out()
+    }
+
+    fn take_out(&self) -> bool {
+        let removed = self.task.remove_wait(self.region, self.entry);
+        removed.is_some_and(|(forwarded, _)| forwarded)
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.take_out();
+    }
+}
+
+impl TaskRef {
+    fn add_wait(&self, region: Key, target: Target) -> Option<u32> {
+        let mut fields = self.header().rare_or_new().lock();
+        let entry = fields.requests.tree.add_wait(region, target)?;
+        u32::try_from(entry).ok()
+    }
+
+    fn remove_wait(&self, region: Key, entry: u32) -> Option<(bool, Target)> {
+        let mut fields = self.header().rare_or_new().lock();
+        fields.requests.tree.remove_wait(region, entry as usize)
+    }
+}

@@ -1,0 +1,613 @@
+//! Requests for cancellation: made, handed down, forwarded, kept, taken back.
+//!
+//! A request is made from anywhere, by a [`Call`]. What it finds decides:
+//!
+//! ```text
+//!   the task has ended                      refused
+//!   it runs, or another call delivers       reserved: when this call has told everybody else, it becomes kept, and whoever has the
+//!                                           task meets it: the worker after the poll, the other call before it leaves
+//!   it has not begun                        the same; it never will
+//!   it is suspended, or only queued         the call takes the task (DELIVERING: nobody polls it), walks its regions, asks the handles
+//!                                           that are awaited there, and leaves the request with the regions where none accepted
+//! ```
+//!
+//! Nobody ever waits for a task that somebody else has: two calls round a ring of tasks pass each other. A call keeps every task that it
+//! has taken until the last one has been told, so no task is seen to act on a request that its sibling has not heard of; then it lets
+//! go of them, submits those that received something, and only then wakes and calls what is foreign.
+//!
+//! The walk has a stack of its own: a chain of a million tasks needs no more of the thread's than one. A task that is on that stack
+//! refuses (its box has the call's number), which ends cycles.
+//!
+//! Locks: one rare box at a time, for a few instructions, with no foreign code under it.
+
+use super::cell::{Header, RareFields};
+use super::join::Exit;
+use super::raw::{Runnable, contain};
+use super::state::{Abort, Requested};
+use super::tree::{Answer, Key, Later, Message, ROOT, Request, Stop, Target, Tree, WakeUp};
+use super::{TaskRef, Why};
+use crate::trace;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::Waker;
+
+/// The part of a task's rare box that is about requests.
+#[derive(Debug, Default)]
+pub(crate) struct Requests {
+    /// How often the task was asked to end, less what was taken back. asyncio's `cancelling`.
+    pub(super) count: u32,
+    kept: Vec<Kept>,
+    /// The calls on whose stack the task is.
+    calls: Vec<u64>,
+    pub(super) tree: Tree,
+    abort_message: Message,
+}
+
+#[derive(Debug)]
+struct Kept {
+    request: Arc<Request>,
+    /// The call that has others to tell first.
+    reserved: Option<u64>,
+}
+
+impl Requests {
+    fn has_reserved(&self) -> bool {
+        self.kept.iter().any(|kept| kept.reserved.is_some())
+    }
+
+    /// Takes the requests that are to be handed down. One made to the task stands for all that were kept with it, with the message of
+    /// the last one.
+    fn take_kept(&mut self, task: &Header) -> Vec<Arc<Request>> {
+        let (reserved, kept): (Vec<_>, Vec<_>) = self
+            .kept
+            .drain(..)
+            .partition(|kept| kept.reserved.is_some());
+        task.state.transition_to_none_kept(reserved.is_empty());
+        self.kept = reserved;
+        let kept: Vec<_> = kept.into_iter().map(|kept| kept.request).collect();
+        match (kept.iter().any(|request| request.source == ROOT), kept.last()) {
+            (true, Some(last)) => vec![Request::new(ROOT, last.message.clone())],
+            _ => kept,
+        }
+    }
+
+    /// The message with which the task ends if it does so now.
+    fn message(&mut self) -> Message {
+        if self.abort_message.is_some() {
+            return self.abort_message.clone();
+        }
+        match self.tree.take_received(ROOT) {
+            Some(request) => request.message.clone(),
+            None => self.kept.last().and_then(|kept| kept.request.message.clone()),
+        }
+    }
+}
+
+/// One call to `cancel`, or one of a fan-out to many.
+struct Call {
+    number: u64,
+    stack: Vec<Frame>,
+    /// The tasks that this call has taken, and still has.
+    held: Vec<Held>,
+    /// The tasks that somebody else had.
+    reserved: Vec<TaskRef>,
+    wakers: Vec<Waker>,
+    later: Later,
+}
+
+struct Held {
+    task: TaskRef,
+    /// A region of it has received something.
+    wake: bool,
+}
+
+/// One level of the walk.
+enum Frame {
+    /// A task whose awaits are being asked.
+    Task {
+        task: TaskRef,
+        /// Its place in `held`; none for the task that this thread runs.
+        held: Option<usize>,
+        request: Arc<Request>,
+        due: bool,
+        stops: Vec<Stop>,
+        targets: std::vec::IntoIter<Target>,
+        answers: Vec<bool>,
+    },
+    /// Many of which one has to accept.
+    Each {
+        message: Message,
+        targets: std::vec::IntoIter<Target>,
+        accepted: usize,
+        /// One refused because it is further up the stack.
+        cyclic: bool,
+    },
+}
+
+/// What a target said.
+enum Said {
+    Yes,
+    /// `cyclic`: because it is being asked further up the stack.
+    No {
+        cyclic: bool,
+    },
+    /// Yes, and there is more to ask.
+    YesAnd(Frame),
+    /// That depends on these.
+    Ask(Frame),
+}
+
+impl Call {
+    fn new() -> Self {
+        /// Numbers calls; only has to be unique.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self {
+            number: NEXT.fetch_add(1, Relaxed),
+            stack: Vec::new(),
+            held: Vec::new(),
+            reserved: Vec::new(),
+            wakers: Vec::new(),
+            later: Later::default(),
+        }
+    }
+
+    /// Tells what is on the stack, and all that hangs on it. Gives how many of the lowest frame's targets accepted, if that is an `Each`.
+    fn tell(&mut self) -> usize {
+        let mut lowest = 0;
+        while let Some(top) = self.stack.len().checked_sub(1) {
+            if let Some((target, message)) = self.stack[top].next() {
+                match self.ask(&target, &message) {
+                    Said::Yes => self.stack[top].note(true, false),
+                    Said::No { cyclic } => self.stack[top].note(false, cyclic),
+                    Said::YesAnd(frame) => {
+                        self.stack[top].note(true, false);
+                        self.stack.push(frame);
+                    }
+                    Said::Ask(frame) => self.stack.push(frame),
+                }
+                continue;
+            }
+            match self.stack.pop() {
+                Some(Frame::Each {
+                    accepted, cyclic, ..
+                }) => match self.stack.last_mut() {
+                    Some(below) => below.note(accepted > 0 || !cyclic, cyclic),
+                    None => lowest = accepted,
+                },
+                Some(task) => self.conclude(task),
+                None => {}
+            }
+        }
+        lowest
+    }
+
+    fn ask(&mut self, target: &Target, message: &Message) -> Said {
+        match target {
+            Target::Task(task) => self.ask_task(task, ROOT, message),
+            Target::Region(region) => self.ask_task(&region.task, region.key, message),
+            Target::Other(handle) => match handle.request(message.as_ref(), &mut self.later) {
+                Answer::Refused => Said::No { cyclic: false },
+                Answer::Accepted => Said::Yes,
+                Answer::Each(targets) => Said::Ask(Frame::Each {
+                    message: message.clone(),
+                    targets: targets.into_iter(),
+                    accepted: 0,
+                    cyclic: false,
+                }),
+            },
+        }
+    }
+
+    fn ask_task(&mut self, task: &TaskRef, source: Key, message: &Message) -> Said {
+        let header = task.header();
+        if header.state.load().is_done() {
+            return Said::No { cyclic: false };
+        }
+        let mut fields = header.rare_or_new().lock();
+        let requests = &mut fields.requests;
+        if source == ROOT && requests.calls.contains(&self.number) {
+            return Said::No { cyclic: true };
+        }
+        if source != ROOT && !requests.tree.set_requested(source) {
+            return Said::No { cyclic: false };
+        }
+        match header.state.transition_to_requested() {
+            Requested::Refused => Said::No { cyclic: false },
+            Requested::Kept => {
+                requests.count += 1;
+                requests.kept.push(Kept {
+                    request: Request::new(source, message.clone()),
+                    reserved: Some(self.number),
+                });
+                self.reserved.push(task.clone());
+                Said::Yes
+            }
+            Requested::Deliver { due } => {
+                requests.count += 1;
+                let held = self.hold(task);
+                let request = Request::new(source, message.clone());
+                Said::YesAnd(self.hand_down(&mut fields, task, Some(held), request, due))
+            }
+        }
+    }
+
+    fn hold(&mut self, task: &TaskRef) -> usize {
+        self.held.push(Held {
+            task: task.clone(),
+            wake: false,
+        });
+        self.held.len() - 1
+    }
+
+    /// Begins to hand `request` down in a task that this call, or this thread, has.
+    fn hand_down(
+        &mut self,
+        fields: &mut RareFields,
+        task: &TaskRef,
+        held: Option<usize>,
+        request: Arc<Request>,
+        due: bool,
+    ) -> Frame {
+        let requests = &mut fields.requests;
+        requests.calls.push(self.number);
+        let mut wake = Vec::new();
+        let (stops, targets) = requests.tree.hand_down(&request, due, &mut wake);
+        self.will_wake(task, held, wake);
+        Frame::Task {
+            task: task.clone(),
+            held,
+            request,
+            due,
+            answers: Vec::with_capacity(targets.len()),
+            stops,
+            targets: targets.into_iter(),
+        }
+    }
+
+    /// Ends a hand-down: every handle that is awaited has answered.
+    fn conclude(&mut self, frame: Frame) {
+        let Frame::Task {
+            task,
+            held,
+            request,
+            due,
+            stops,
+            answers,
+            ..
+        } = frame
+        else {
+            return;
+        };
+        let mut wake = Vec::new();
+        {
+            let mut fields = task.header().rare_or_new().lock();
+            let requests = &mut fields.requests;
+            requests
+                .tree
+                .conclude(stops, &answers, &request, due, &mut wake);
+            if let Some(at) = requests.calls.iter().rposition(|call| *call == self.number) {
+                requests.calls.swap_remove(at);
+            }
+        }
+        self.will_wake(&task, held, wake);
+    }
+
+    fn will_wake(&mut self, task: &TaskRef, held: Option<usize>, wake: Vec<WakeUp>) {
+        for wake in wake {
+            match (wake, held) {
+                (WakeUp::Other(waker), _) => self.wakers.push(waker),
+                (WakeUp::Task, Some(held)) => self.held[held].wake = true,
+                // Only marks it: it runs.
+                (WakeUp::Task, None) => task.wake(),
+            }
+        }
+    }
+
+    /// Everybody was told. Lets go of every task, and wakes whom it concerns.
+    fn end(mut self) {
+        let mut next = 0;
+        loop {
+            // Either may bring more of both.
+            if let Some(task) = self.reserved.pop() {
+                self.commit(task);
+            } else if next < self.held.len() {
+                if let Some(entry) = self.let_go(next) {
+                    entry.submit(Why::Woken);
+                }
+                next += 1;
+            } else {
+                break;
+            }
+        }
+        for waker in self.wakers.drain(..) {
+            contain(|| waker.wake());
+        }
+        for act in self.later.take() {
+            contain(act);
+        }
+    }
+
+    /// What this call had reserved in a task may be met from now on.
+    fn commit(&mut self, task: TaskRef) {
+        let header = task.header();
+        let mut fields = header.rare_or_new().lock();
+        let requests = &mut fields.requests;
+        let mut found = false;
+        for kept in &mut requests.kept {
+            if kept.reserved == Some(self.number) {
+                kept.reserved = None;
+                found = true;
+            }
+        }
+        if !found {
+            // Withdrawn meanwhile, or committed with an earlier request of this call.
+            return;
+        }
+        let more = requests.has_reserved();
+        if let Requested::Deliver { due } = header.state.transition_to_committed(more) {
+            let held = self.hold(&task);
+            let kept = requests.take_kept(header);
+            drop(fields);
+            self.deliver(&task, Some(held), kept, due);
+        }
+    }
+
+    fn deliver(
+        &mut self,
+        task: &TaskRef,
+        held: Option<usize>,
+        kept: Vec<Arc<Request>>,
+        due: bool,
+    ) {
+        for request in kept {
+            let mut fields = task.header().rare_or_new().lock();
+            let frame = self.hand_down(&mut fields, task, held, request, due);
+            drop(fields);
+            self.stack.push(frame);
+            self.tell();
+        }
+    }
+
+    /// Lets go of a task, once nothing is kept for it any more.
+    fn let_go(&mut self, held: usize) -> Option<Runnable> {
+        let task = self.held[held].task.clone();
+        loop {
+            let mut fields = task.header().rare_or_new().lock();
+            let interrupted = fields.requests.tree.has_received(ROOT);
+            match task.leave_delivery(self.held[held].wake, interrupted) {
+                Exit::Left => return None,
+                Exit::Submit(entry) => return Some(entry),
+                Exit::Again => {
+                    let kept = fields.requests.take_kept(task.header());
+                    drop(fields);
+                    self.deliver(&task, Some(held), kept, false);
+                }
+            }
+        }
+    }
+}
+
+impl Frame {
+    fn next(&mut self) -> Option<(Target, Message)> {
+        match self {
+            Self::Task {
+                targets, request, ..
+            } => Some((targets.next()?, request.message.clone())),
+            Self::Each {
+                targets, message, ..
+            } => Some((targets.next()?, message.clone())),
+        }
+    }
+
+    fn note(&mut self, yes: bool, by_cycle: bool) {
+        match self {
+            Self::Task { answers, .. } => answers.push(yes),
+            Self::Each {
+                accepted, cyclic, ..
+            } => {
+                *accepted += usize::from(yes);
+                *cyclic |= by_cycle && !yes;
+            }
+        }
+    }
+}
+
+/// Asks each of `targets` to end; all are told before any is woken. Says how many accepted.
+///
+/// For combinators: what one handle does to many others, in one step.
+pub fn request_all(targets: Vec<Target>, message: Option<&str>) -> usize {
+    let mut call = Call::new();
+    call.stack.push(Frame::Each {
+        message: message.filter(|text| !text.is_empty()).map(Arc::from),
+        targets: targets.into_iter(),
+        accepted: 0,
+        cyclic: false,
+    });
+    let accepted = call.tell();
+    call.end();
+    accepted
+}
+
+/// What the end of a poll, which came back pending, brought.
+pub(super) enum Met {
+    /// The task ends here, cancelled.
+    End(Message),
+    /// Everything was handed down to regions and awaited handles.
+    GoOn,
+}
+
+/// Meets what is kept, at the end of a poll on this thread that came back pending.
+#[cold]
+pub(super) fn meet(task: &TaskRef) -> Met {
+    let header = task.header();
+    let kept = {
+        let mut fields = header.rare_or_new().lock();
+        let requests = &mut fields.requests;
+        if header.state.load().is_aborted() {
+            return Met::End(requests.message());
+        }
+        if let Some(request) = requests.tree.take_received(ROOT) {
+            return Met::End(request.message.clone());
+        }
+        requests.take_kept(header)
+    };
+    let mut call = Call::new();
+    call.deliver(task, None, kept, false);
+    call.end();
+    let received = header
+        .rare_or_new()
+        .lock()
+        .requests
+        .tree
+        .take_received(ROOT);
+    match received {
+        Some(request) => Met::End(request.message.clone()),
+        None => Met::GoOn,
+    }
+}
+
+impl Header {
+    /// The message with which a task ends that is cancelled now.
+    #[cold]
+    pub(super) fn end_message(&self) -> Message {
+        self.rare().and_then(|rare| rare.lock().requests.message())
+    }
+
+    pub(crate) fn cancelling(&self) -> u32 {
+        self.rare().map_or(0, |rare| rare.lock().requests.count)
+    }
+
+    pub(super) fn uncancel(&self) -> u32 {
+        let Some(rare) = self.rare() else { return 0 };
+        let mut fields = rare.lock();
+        let requests = &mut fields.requests;
+        requests.count = requests.count.saturating_sub(1);
+        let withdrawn = if requests.count == 0 && !requests.kept.is_empty() {
+            self.state.transition_to_none_kept(true);
+            std::mem::take(&mut requests.kept)
+        } else {
+            Vec::new()
+        };
+        let count = requests.count;
+        drop(fields);
+        drop(withdrawn);
+        count
+    }
+}
+
+impl TaskRef {
+    /// Asks the task to end; see [`Task::cancel`](super::Task::cancel).
+    pub(super) fn request(&self, message: Option<&str>) -> bool {
+        if self.header().state.load().is_done() {
+            return false;
+        }
+        let accepted = request_all(vec![Target::Task(self.clone())], message) > 0;
+        if accepted {
+            trace::cancel_requested(self.header());
+        }
+        accepted
+    }
+
+    /// Ends the task where it is suspended; see [`Task::abort`](super::Task::abort).
+    pub(super) fn force(&self, message: Option<&str>) -> bool {
+        let header = self.header();
+        if header.state.load().is_done() {
+            return false;
+        }
+        let mut fields = header.rare_or_new().lock();
+        if fields.requests.abort_message.is_none() {
+            fields.requests.abort_message = message.map(Arc::from);
+        }
+        let aborted = self.begin_abort();
+        drop(fields);
+        match aborted {
+            (Abort::Refused, _) => false,
+            (_, entry) => {
+                if let Some(entry) = entry {
+                    entry.submit(Why::Woken);
+                }
+                true
+            }
+        }
+    }
+
+    /// A request of one of the task's own regions, made in a poll of the task on this thread.
+    pub(super) fn request_from(&self, source: Key) {
+        let header = self.header();
+        let mut fields = header.rare_or_new().lock();
+        let requests = &mut fields.requests;
+        if requests.tree.set_requested(source) {
+            requests.count += 1;
+            let request = Request::new(source, None);
+            self.keep(fields, request);
+        }
+    }
+
+    fn withdraw(header: &Header, requests: &mut Requests, source: Key) {
+        let before = requests.kept.len();
+        requests.kept.retain(|kept| kept.request.source != source);
+        if requests.kept.len() < before && requests.kept.iter().all(|kept| kept.reserved.is_some())
+        {
+            let none = requests.kept.is_empty();
+            header.state.transition_to_none_kept(none);
+        }
+    }
+
+    /// The region has ended: what it asked for is withdrawn, what others asked of it and nobody took goes back to the task.
+    ///
+    /// Gives the count that is left.
+    pub(super) fn leave_region(&self, key: Key) -> u32 {
+        let header = self.header();
+        let mut fields = header.rare_or_new().lock();
+        let requests = &mut fields.requests;
+        let left = requests.tree.leave(key);
+        if left.requested {
+            requests.count = requests.count.saturating_sub(1);
+        }
+        Self::withdraw(header, requests, key);
+        let count = requests.count;
+        let again = left.untaken.filter(|untaken| {
+            let mut kept = requests.kept.iter();
+            !kept.any(|kept| Arc::ptr_eq(&kept.request, untaken))
+        });
+        match again {
+            Some(request) => self.keep(fields, request),
+            None => drop(fields),
+        }
+        drop(left.waker);
+        count
+    }
+
+    fn keep(
+        &self,
+        mut fields: crate::sync_switch::MutexGuard<'_, RareFields>,
+        request: Arc<Request>,
+    ) {
+        let header = self.header();
+        fields.requests.kept.push(Kept {
+            request,
+            reserved: None,
+        });
+        if let Requested::Deliver { due } = header.state.transition_to_kept() {
+            // A region that was moved out of the task's poll, and ends elsewhere.
+            let mut call = Call::new();
+            let held = call.hold(self);
+            let kept = fields.requests.take_kept(header);
+            drop(fields);
+            call.deliver(self, Some(held), kept, due);
+            call.end();
+        }
+    }
+
+    /// Takes what the region has received: an await in it unwinds by itself.
+    pub(super) fn consume_received(&self, key: Key) {
+        let header = self.header();
+        let mut fields = header.rare_or_new().lock();
+        let taken = fields.requests.tree.take_received(key);
+        if key == ROOT {
+            header.state.transition_to_uninterrupted();
+        }
+        drop(fields);
+        drop(taken);
+    }
+}

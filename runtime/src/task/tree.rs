@@ -1,0 +1,432 @@
+//! The regions of one task: which lies in which, what is awaited in each, and what each was asked.
+//!
+//! ```text
+//!   Tree      the root region (the task itself) and every live region under it; a tree, not a stack: the branches of a `join!`
+//!             stand side by side
+//!   Region    its waits (handles awaited directly in it, to which a request is forwarded), and what it received
+//!   Request   one request, wherever it goes; several regions may receive the same one
+//! ```
+//!
+//! Pure data: no lock, no state word, no foreign code. `task::cancel` walks it, `task::region` and `task::wait` enter and leave it.
+
+use super::TaskRef;
+use slab::Slab;
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::Waker;
+
+/// What a request says, if anything.
+pub(crate) type Message = Option<Arc<str>>;
+
+/// Names a region of a task. Never used again once the region is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    slot: u32,
+    serial: u32,
+}
+
+/// The task itself.
+pub(crate) const ROOT: Key = Key { slot: 0, serial: 0 };
+
+/// A request for cancellation.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// The region that is to end: the root for `cancel`, its own for a deadline.
+    pub(crate) source: Key,
+    pub(crate) message: Message,
+    /// Whether some region has ended by it. Only changed under the lock of the task's tree, so any ordering does.
+    taken: AtomicBool,
+}
+
+impl Request {
+    pub(crate) fn new(source: Key, message: Message) -> Arc<Self> {
+        Arc::new(Self {
+            source,
+            message,
+            taken: AtomicBool::new(false),
+        })
+    }
+}
+
+/// A request that waits in a region for the region to be polled.
+#[derive(Debug)]
+struct Received {
+    request: Arc<Request>,
+    /// The task was woken already, for another reason, when this arrived: until it runs a later request replaces the message.
+    due: bool,
+}
+
+/// A handle that is awaited directly in a region.
+#[derive(Debug)]
+struct Wait {
+    target: Target,
+    /// The target has accepted a request on behalf of this await.
+    forwarded: bool,
+}
+
+/// What a request can be forwarded to.
+#[derive(Clone)]
+pub enum Target {
+    /// A task: accepts unless it has ended or is being cancelled by the same call.
+    Task(TaskRef),
+    /// One region of a task. Made by [`Region::target`](super::region::Region::target).
+    Region(RegionRef),
+    /// Any other handle.
+    Other(Arc<dyn Forward>),
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Task(task) => task.fmt(f),
+            Self::Region(region) => region.fmt(f),
+            Self::Other(_) => f.write_str("<handle>"),
+        }
+    }
+}
+
+/// A region of a task, to be asked to end from elsewhere.
+#[derive(Clone, Debug)]
+pub struct RegionRef {
+    pub(crate) task: TaskRef,
+    pub(crate) key: Key,
+}
+
+/// A handle that is no task but can be cancelled: a promise, a gather, a shield.
+pub trait Forward: Send + Sync {
+    /// Takes a request. Called with no lock held; must not wait, and must leave what others are to be told, or woken with, to `later`.
+    fn request(&self, message: Option<&Arc<str>>, later: &mut Later) -> Answer;
+}
+
+/// What a handle answers to a request.
+#[derive(Debug)]
+pub enum Answer {
+    /// It has ended: the request counts nothing.
+    Refused,
+    /// It has ended by this request, or will see to it itself.
+    Accepted,
+    /// It stands for these, and each of them is asked in turn. Accepted if any of them accepts, or if all had ended.
+    Each(Vec<Target>),
+}
+
+/// What is done once everybody has been told: wakers to wake, callbacks to call.
+#[derive(Default)]
+pub struct Later(Vec<Box<dyn FnOnce() + Send>>);
+
+impl Later {
+    /// Leaves something to be done after the last target was told, with no lock held.
+    pub fn push(&mut self, act: impl FnOnce() + Send + 'static) {
+        self.0.push(Box::new(act));
+    }
+
+    pub(crate) fn take(&mut self) -> Vec<Box<dyn FnOnce() + Send>> {
+        mem::take(&mut self.0)
+    }
+}
+
+impl std::fmt::Debug for Later {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Later").field(&self.0.len()).finish()
+    }
+}
+
+#[derive(Debug)]
+struct Region {
+    serial: u32,
+    /// Invariant: `None` for the root alone.
+    parent: Option<Key>,
+    /// Live regions directly in this one.
+    children: Vec<Key>,
+    waits: Slab<Wait>,
+    received: Option<Received>,
+    waker: Whom,
+    /// This region has made a request that counts, and has not taken it back.
+    requested: bool,
+}
+
+impl Region {
+    fn new(serial: u32, parent: Option<Key>) -> Self {
+        Self {
+            serial,
+            parent,
+            children: Vec::new(),
+            waits: Slab::new(),
+            received: None,
+            waker: Whom::Task,
+            requested: false,
+        }
+    }
+}
+
+/// Whom to wake for a region: that of its last poll that was pending.
+#[derive(Debug)]
+enum Whom {
+    /// The task.
+    Task,
+    /// Some executor within the task.
+    Other(Waker),
+    /// That one, and it was woken since.
+    Woken,
+}
+
+impl Whom {
+    fn into_waker(self) -> Option<Waker> {
+        match self {
+            Self::Other(waker) => Some(waker),
+            Self::Task | Self::Woken => None,
+        }
+    }
+}
+
+/// Whom a received request has to wake.
+#[derive(Debug)]
+pub(crate) enum WakeUp {
+    Task,
+    Other(Waker),
+}
+
+/// What a hand-down has to ask: the waits of a region, and, when none of them accepts, the region itself.
+#[derive(Debug)]
+pub(crate) struct Stop {
+    region: Key,
+    waits: Vec<usize>,
+    forwarded: Vec<usize>,
+    /// A live region lies directly in this one, and has been handed the request.
+    has_children: bool,
+}
+
+/// The regions of a task.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    /// Invariant: the root stands at slot 0.
+    regions: Slab<Region>,
+    next_serial: u32,
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        let mut regions = Slab::new();
+        regions.insert(Region::new(ROOT.serial, None));
+        Self {
+            regions,
+            next_serial: 1,
+        }
+    }
+}
+
+impl Tree {
+    fn get(&mut self, key: Key) -> Option<&mut Region> {
+        self.regions
+            .get_mut(key.slot as usize)
+            .filter(|region| region.serial == key.serial)
+    }
+
+    /// A new region in `parent`, which is live.
+    pub(crate) fn enter(&mut self, parent: Key) -> Key {
+        let serial = self.next_serial;
+        // Wraps after four billion regions of one task; one that has lived since the last time round would have to be in the same slot.
+        self.next_serial = self.next_serial.wrapping_add(1).max(1);
+        let slot = self.regions.insert(Region::new(serial, Some(parent)));
+        let key = Key {
+            slot: u32::try_from(slot).expect("fewer live regions in one task than bytes of memory"),
+            serial,
+        };
+        if let Some(parent) = self.get(parent) {
+            parent.children.push(key);
+        }
+        key
+    }
+
+    /// Takes the region out. Says what it had received that is somebody else's and that no region has taken.
+    pub(crate) fn leave(&mut self, key: Key) -> Left {
+        if self.get(key).is_none() {
+            return Left::default();
+        }
+        let region = self.regions.remove(key.slot as usize);
+        let parent = region.parent.unwrap_or(ROOT);
+        if let Some(parent) = self.get(parent) {
+            parent.children.retain(|child| *child != key);
+        }
+        // Regions that were moved elsewhere before this one ended go on in what was round it.
+        for child in &region.children {
+            if let Some(orphan) = self.get(*child) {
+                orphan.parent = Some(parent);
+            }
+            if let Some(parent) = self.get(parent) {
+                parent.children.push(*child);
+            }
+        }
+        let untaken = region
+            .received
+            .map(|received| received.request)
+            .filter(|request| request.source != key && !request.taken.load(Relaxed))
+            .filter(|request| self.get(request.source).is_some());
+        Left {
+            untaken,
+            requested: region.requested,
+            waker: region.waker.into_waker(),
+        }
+    }
+
+    /// Marks that the region has made a request; false if it has one that still counts, or is gone.
+    pub(crate) fn set_requested(&mut self, key: Key) -> bool {
+        self.get(key)
+            .is_some_and(|region| !mem::replace(&mut region.requested, true))
+    }
+
+    /// Whether the region has to be told whom to wake; `None` is the task itself.
+    pub(crate) fn wants_waker(&mut self, key: Key, waker: Option<&Waker>) -> bool {
+        self.get(key)
+            .is_some_and(|region| match (&region.waker, waker) {
+                (Whom::Task, None) => false,
+                (Whom::Other(old), Some(new)) => !old.will_wake(new),
+                _ => true,
+            })
+    }
+
+    /// Stores whom to wake for the region, and gives the old waker to be dropped.
+    pub(crate) fn set_waker(&mut self, key: Key, waker: Option<Waker>) -> Option<Waker> {
+        let region = self.get(key)?;
+        let whom = waker.map_or(Whom::Task, Whom::Other);
+        mem::replace(&mut region.waker, whom).into_waker()
+    }
+
+    pub(crate) fn add_wait(&mut self, key: Key, target: Target) -> Option<usize> {
+        let wait = Wait {
+            target,
+            forwarded: false,
+        };
+        self.get(key).map(|region| region.waits.insert(wait))
+    }
+
+    /// Takes a wait out; says whether it had forwarded, and gives the target to be dropped.
+    pub(crate) fn remove_wait(&mut self, key: Key, wait: usize) -> Option<(bool, Target)> {
+        let wait = self.get(key)?.waits.try_remove(wait)?;
+        Some((wait.forwarded, wait.target))
+    }
+
+    pub(crate) fn has_received(&mut self, key: Key) -> bool {
+        self.get(key)
+            .is_some_and(|region| region.received.is_some())
+    }
+
+    /// Takes what the region received, as one delivery.
+    pub(crate) fn take_received(&mut self, key: Key) -> Option<Arc<Request>> {
+        let request = self.get(key)?.received.take()?.request;
+        request.taken.store(true, Relaxed);
+        Some(request)
+    }
+
+    /// What is awaited directly in the task or in any of its regions.
+    pub(crate) fn waits(&self) -> impl Iterator<Item = &Target> {
+        self.regions
+            .iter()
+            .flat_map(|(_, region)| region.waits.iter().map(|(_, wait)| &wait.target))
+    }
+
+    /// Hands a request down from `request.source`: says which handles to ask. Regions in which nothing is awaited receive it here and
+    /// now.
+    pub(crate) fn hand_down(
+        &mut self,
+        request: &Arc<Request>,
+        due: bool,
+        wake: &mut Vec<WakeUp>,
+    ) -> (Vec<Stop>, Vec<Target>) {
+        let mut stops = Vec::new();
+        let mut targets = Vec::new();
+        let mut below = vec![request.source];
+        while let Some(key) = below.pop() {
+            let Some(region) = self.get(key) else {
+                continue;
+            };
+            below.extend(region.children.iter().rev());
+            let has_children = !region.children.is_empty();
+            if region.waits.is_empty() {
+                if !has_children {
+                    self.receive(key, request, due, wake);
+                }
+                continue;
+            }
+            let waits = region.waits.iter();
+            let (keys, found): (Vec<_>, Vec<_>) = waits
+                .map(|(key, wait)| (key, wait.target.clone()))
+                .unzip();
+            targets.extend(found);
+            stops.push(Stop {
+                region: key,
+                waits: keys,
+                forwarded: Vec::new(),
+                has_children,
+            });
+        }
+        (stops, targets)
+    }
+
+    /// Ends a hand-down with the answers, one for each target in order: awaits are marked, and regions in which nobody accepted receive
+    /// the request.
+    pub(crate) fn conclude(
+        &mut self,
+        stops: Vec<Stop>,
+        answers: &[bool],
+        request: &Arc<Request>,
+        due: bool,
+        wake: &mut Vec<WakeUp>,
+    ) {
+        let mut answers = answers.iter();
+        for mut stop in stops {
+            for wait in stop.waits {
+                if answers.next().is_some_and(|accepted| *accepted) {
+                    stop.forwarded.push(wait);
+                }
+            }
+            let Some(region) = self.get(stop.region) else {
+                continue;
+            };
+            for wait in &stop.forwarded {
+                if let Some(wait) = region.waits.get_mut(*wait) {
+                    wait.forwarded = true;
+                }
+            }
+            if stop.forwarded.is_empty() && !stop.has_children {
+                self.receive(stop.region, request, due, wake);
+            }
+        }
+    }
+
+    fn receive(&mut self, key: Key, request: &Arc<Request>, due: bool, wake: &mut Vec<WakeUp>) {
+        let Some(region) = self.get(key) else {
+            return;
+        };
+        match &mut region.received {
+            // Delivered to a suspended await already: that message stands, and this one is part of the same delivery.
+            Some(received) if !received.due => {}
+            Some(received) => received.request = request.clone(),
+            empty => {
+                *empty = Some(Received {
+                    request: request.clone(),
+                    due,
+                });
+            }
+        }
+        match mem::replace(&mut region.waker, Whom::Woken) {
+            Whom::Task => {
+                region.waker = Whom::Task;
+                wake.push(WakeUp::Task);
+            }
+            Whom::Other(waker) => wake.push(WakeUp::Other(waker)),
+            Whom::Woken => {}
+        }
+    }
+}
+
+/// What a region leaves.
+#[derive(Debug, Default)]
+pub(crate) struct Left {
+    /// A request of somebody else that goes back to the task.
+    pub(crate) untaken: Option<Arc<Request>>,
+    /// Its own request still counts.
+    pub(crate) requested: bool,
+    /// To be dropped outside of every lock.
+    pub(crate) waker: Option<Waker>,
+}

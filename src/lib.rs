@@ -132,11 +132,17 @@ pub use heist_runtime::{concurrent, run_coroutine_threadsafe, spawn_blocking};
 
 // Time.
 #[doc(inline)]
-pub use heist_combinators::{Elapsed, Timeout, timeout, timeout_at};
+pub use heist_combinators::{Deadline, DeadlineError, Elapsed, Timeout, timeout, timeout_at};
 #[doc(inline)]
 pub use heist_io_driver::time::{self, sleep, sleep_until};
 #[doc(inline)]
 pub use heist_runtime::{Clock, NotPaused};
+
+// Tasks that belong to a block.
+#[doc(inline)]
+pub use heist_combinators::{
+    ChildError, GroupClosed, GroupError, GroupFailure, GroupOptions, TaskGroup,
+};
 
 // Sockets, and any other pollable descriptor.
 #[doc(inline)]

@@ -3,6 +3,10 @@
 //! Knows the runtime by its public interface alone.
 #![forbid(unsafe_code)]
 
+mod task_group;
 mod timeout;
 
-pub use timeout::{Elapsed, Timeout, timeout, timeout_at};
+pub use task_group::{
+    ChildError, GroupClosed, GroupError, GroupFailure, GroupOptions, TaskGroup,
+};
+pub use timeout::{Deadline, DeadlineError, Elapsed, Timeout, timeout, timeout_at};

@@ -26,7 +26,7 @@ pub mod task;
 mod threadsafe;
 mod trace;
 
-pub use heist_io_driver::{Clock, NotPaused, time};
+pub use heist_io_driver::{Clock, NotPaused, leaf, time};
 
 pub use builder::{Builder, PanicPolicy};
 pub use current::{EnterGuard, all_tasks, current_task, current_worker};

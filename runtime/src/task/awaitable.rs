@@ -231,10 +231,8 @@ impl Await {
         match handle.take().map_err(TaskError::into_cancelled) {
             Err(Ok(cancelled)) => {
                 self.unwinds = true;
-                match cancelled.unwind() {
-                    Ok(()) => Poll::Pending,
-                    Err(cancelled) => Poll::Ready(Err(cancelled.into())),
-                }
+                cancelled.unwind();
+                Poll::Pending
             }
             Err(Err(error)) => Poll::Ready(Err(error)),
             // Another handle of the same has taken the outcome.

@@ -331,6 +331,11 @@ impl TaskRef {
         self.header().state.load().is_cancelled()
     }
 
+    /// Whether the task has ended with a panic, was refused, or, if it was made by a `try_spawn`, with an `Err`.
+    pub fn has_failed(&self) -> bool {
+        self.header().state.load().is_failed()
+    }
+
     /// Where the task was spawned.
     pub fn spawned_at(&self) -> &'static Location<'static> {
         self.header().spawned_at

@@ -79,10 +79,8 @@ impl Cancelled {
     pub async fn propagate(self) -> ! {
         let mut cancelled = Some(self);
         std::future::poll_fn(|_| {
-            if let Some(cancelled) = cancelled.take()
-                && let Err(cancelled) = current::unwind(cancelled)
-            {
-                panic!("{cancelled}, and nothing round this await can be: it is in no heist task");
+            if let Some(cancelled) = cancelled.take() {
+                cancelled.unwind();
             }
             Poll::Pending
         })
@@ -90,13 +88,14 @@ impl Cancelled {
     }
 
     /// As [`propagate`](Self::propagate), for futures that are polled by hand: marks the region, after which the poll has to give `Pending`.
-    /// Gives the cancellation back where there is no region.
     ///
-    /// # Errors
+    /// # Panics
     ///
-    /// There is no task and no region round this poll.
-    pub fn unwind(self) -> Result<(), Self> {
-        current::unwind(self)
+    /// As [`propagate`](Self::propagate).
+    pub fn unwind(self) {
+        if let Err(cancelled) = current::unwind(self) {
+            panic!("{cancelled}, and nothing round this await can be: it is in no heist task");
+        }
     }
 }
 

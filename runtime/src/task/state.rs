@@ -55,6 +55,8 @@ const INTERRUPTED: usize = 1 << 11;
 const ABORTED: usize = 1 << 12;
 /// Somebody but the handle waits for the end: the list in the rare box is not empty.
 const WATCHED: usize = 1 << 13;
+/// The outcome is a panic, or an error that its spawner called a failure. Set with DONE.
+const FAILED: usize = 1 << 14;
 /// The count of references takes the bits from here up.
 const REF_ONE: usize = 1 << 16;
 /// What stands in the way of a plain value at the end.
@@ -200,6 +202,11 @@ impl Snapshot {
         self.0 & CANCELLED != 0
     }
 
+    /// Whether the outcome was a panic, or an error that its spawner called a failure.
+    pub(crate) const fn is_failed(self) -> bool {
+        self.0 & FAILED != 0
+    }
+
     pub(crate) const fn is_started(self) -> bool {
         self.0 & STARTED != 0
     }
@@ -305,10 +312,10 @@ impl Snapshot {
         if self.is_requested() && matches!(ending, Ending::Value) {
             return (self, Finish::CancelFirst);
         }
-        let ended = if matches!(ending, Ending::Cancelled) {
-            DONE | CANCELLED
-        } else {
-            DONE
+        let ended = match ending {
+            Ending::Value => DONE,
+            Ending::Cancelled => DONE | CANCELLED,
+            Ending::Failure => DONE | FAILED,
         };
         let done = self
             .with(ended)
@@ -438,6 +445,7 @@ impl fmt::Debug for Snapshot {
             (INTERRUPTED, "INTERRUPTED"),
             (ABORTED, "ABORTED"),
             (WATCHED, "WATCHED"),
+            (FAILED, "FAILED"),
         ];
         for (bit, name) in names {
             if self.0 & bit != 0 {

@@ -63,6 +63,8 @@
 //! | `current_task`, `all_tasks` | [`current_task`], [`all_tasks`] |
 //! | `sleep`, `sleep(0)` | [`sleep`], [`task::yield_now`] |
 //! | `wait_for`, `timeout`, `timeout_at` | [`timeout`], [`timeout_at`] |
+//! | `Event`, `Lock`, `Condition`, `Semaphore`, `Barrier` | [`sync`] |
+//! | `Queue`, `PriorityQueue`, `LifoQueue` | [`sync::Queue`], [`sync::PriorityQueue`], [`sync::LifoQueue`] |
 //! | `to_thread`, `run_in_executor` | [`spawn_blocking`] |
 //! | `run_coroutine_threadsafe` | [`run_coroutine_threadsafe`] |
 //! | `concurrent.futures.Future` | [`concurrent::Future`] |
@@ -129,6 +131,10 @@ pub mod task {
 // Code that blocks, and threads outside.
 #[doc(inline)]
 pub use heist_runtime::{concurrent, run_coroutine_threadsafe, spawn_blocking};
+
+// Locks, events, barriers and queues.
+#[doc(inline)]
+pub use heist_combinators::sync;
 
 // Time.
 #[doc(inline)]

@@ -3,6 +3,7 @@
 //! Knows the runtime by its public interface alone.
 #![forbid(unsafe_code)]
 
+pub mod sync;
 mod task_group;
 mod timeout;
 

@@ -2,12 +2,13 @@
 
 use crate::current;
 use crate::handle::Handle;
-use crate::task::{Task, TaskError, TaskRef, contain};
+use crate::task::{
+    Answer, Deferred, Later, OnCancel, Schedule, Task, TaskError, TaskRef, contain, deferred,
+};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use parking_lot::Mutex;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 /// Submits a coroutine to a runtime from any thread, one that knows nothing of it included, and gives a handle to wait on.
@@ -47,44 +48,108 @@ pub mod concurrent {
     ///
     /// Dropping it lets the coroutine run on by itself; its callbacks are called all the same.
     pub struct Future<T> {
-        outcome: Mutex<Slot<T>>,
-        /// How the task's handle is kept once this is gone.
-        keep: fn(Task<T>) -> Box<dyn Send>,
+        core: Arc<Core<T>>,
+    }
+
+    /// What the handle, the waits of tasks, and the coroutine's end share.
+    struct Core<T> {
+        state: Mutex<State<T>>,
         task: TaskRef,
-        notice: Arc<Notice>,
-        /// Disconnected once the task has ended: all who wait learn it at once, and any number of times.
+        /// Disconnected at the end: all who wait learn it at once, and any number of times.
         ended: Receiver<Infallible>,
         handle: Handle,
     }
 
-    /// Where the outcome is: with the task, then here, then with whoever asked.
+    struct State<T> {
+        slot: Slot<T>,
+        /// It was cancelled, by whomever.
+        cancelled: bool,
+        /// Never sends: dropping it is the message. There until the end.
+        sender: Option<Sender<Infallible>>,
+        callbacks: Vec<Box<dyn FnOnce() + Send>>,
+    }
+
     enum Slot<T> {
-        Pending(Task<T>),
+        Pending,
         Ended(Result<T, TaskError>),
         Taken { failed: bool },
     }
 
-    /// The waker of the task's end.
-    struct Notice(Mutex<Option<Waiting>>);
+    impl<T> Core<T> {
+        /// Ends it; false, and the outcome is dropped, if it has ended.
+        fn settle(&self, outcome: Result<T, TaskError>) -> bool {
+            let mut state = self.state.lock();
+            if !matches!(state.slot, Slot::Pending) {
+                drop(state);
+                return false;
+            }
+            state.cancelled = outcome.as_ref().is_err_and(TaskError::is_cancelled);
+            state.slot = Slot::Ended(outcome);
+            let callbacks = std::mem::take(&mut state.callbacks);
+            let sender = state.sender.take();
+            drop(state);
+            drop(sender);
+            for callback in callbacks {
+                contain(callback);
+            }
+            true
+        }
 
-    struct Waiting {
-        /// Never sends: dropping it is the message.
-        _sender: Sender<Infallible>,
-        callbacks: Vec<Box<dyn FnOnce() + Send>>,
-        /// The task's handle, if the future was dropped before the end: the handle has to stay for the callbacks to be called.
-        kept: Option<Box<dyn Send>>,
+        /// The handle ends at once, the coroutine when it has done so: it is asked, and no message travels.
+        fn cancel(&self) -> bool {
+            let accepted = self.settle(Err(TaskError::cancelled(None)));
+            if accepted {
+                self.task.cancel(None);
+            }
+            accepted || self.state.lock().cancelled
+        }
+
+        fn take(&self) -> Result<T, TaskError> {
+            let mut state = self.state.lock();
+            let failed = match &state.slot {
+                Slot::Pending => return Err(TaskError::invalid_state()),
+                Slot::Ended(Err(error)) if error.is_cancelled() => return Err(error.clone()),
+                Slot::Ended(outcome) => outcome.is_err(),
+                Slot::Taken { failed } => *failed,
+            };
+            match std::mem::replace(&mut state.slot, Slot::Taken { failed }) {
+                Slot::Ended(outcome) => outcome,
+                Slot::Pending | Slot::Taken { .. } => Err(TaskError::taken()),
+            }
+        }
+
+        fn add_done_callback(&self, callback: Box<dyn FnOnce() + Send>) {
+            let mut state = self.state.lock();
+            if let Slot::Pending = state.slot {
+                state.callbacks.push(callback);
+            } else {
+                drop(state);
+                callback();
+            }
+        }
     }
 
-    impl Wake for Notice {
-        fn wake(self: Arc<Self>) {
-            let waiting = self.0.lock().take();
-            if let Some(waiting) = waiting {
-                drop(waiting._sender);
-                for callback in waiting.callbacks {
-                    contain(callback);
-                }
-                drop(waiting.kept);
+    impl<T> Drop for Core<T> {
+        fn drop(&mut self) {
+            let slot = &mut self.state.get_mut().slot;
+            if let Slot::Ended(Err(error)) = std::mem::replace(slot, Slot::Pending)
+                && error.is_panic()
+            {
+                self.handle.unhandled(self.task.clone(), error);
             }
+        }
+    }
+
+    /// The await of a task: cancelled itself, it ends at once with the task's own message, and cancels the handle.
+    struct Awaited<T>(Arc<Core<T>>);
+
+    impl<T: Send + 'static> OnCancel for Awaited<T> {
+        fn request(&self, _: Option<&Arc<str>>, later: &mut Later) -> Option<Answer> {
+            let core = self.0.clone();
+            later.push(move || {
+                core.cancel();
+            });
+            None
         }
     }
 
@@ -145,24 +210,50 @@ pub mod concurrent {
             T: Send + 'static,
         {
             let (sender, ended) = crossbeam_channel::bounded(0);
-            let notice = Arc::new(Notice(Mutex::new(Some(Waiting {
-                _sender: sender,
-                callbacks: Vec::new(),
-                kept: None,
-            }))));
-            let waker = Waker::from(notice.clone());
-            let done = task.leave_waker(&Context::from_waker(&waker));
-            if done {
-                notice.clone().wake();
-            }
-            Self {
+            let core = Arc::new(Core {
+                state: Mutex::new(State {
+                    slot: Slot::Pending,
+                    cancelled: false,
+                    sender: Some(sender),
+                    callbacks: Vec::new(),
+                }),
                 task: task.as_ref(),
-                outcome: Mutex::new(Slot::Pending(task)),
-                keep: |task| Box::new(task),
-                notice,
                 ended,
                 handle: handle.clone(),
-            }
+            });
+            let (at_end, reference) = (core.clone(), task.as_ref());
+            reference.add_done_callback(move || {
+                let outcome = task.result();
+                let cancelled = |error: TaskError| match error.is_cancelled() {
+                    true => TaskError::cancelled(None),
+                    false => error,
+                };
+                at_end.settle(outcome.map_err(cancelled));
+            });
+            Self { core }
+        }
+
+        /// As a handle that a task can await; the value is given once. asyncio's `wrap_future`.
+        ///
+        /// A task that is cancelled while it awaits this cancels the coroutine, and goes on unwinding at once.
+        #[doc(alias = "wrap_future")]
+        pub fn wrap(&self) -> Deferred<T>
+        where
+            T: Send + 'static,
+        {
+            let (promise, deferred) = deferred(Awaited(self.core.clone()));
+            let core = self.core.clone();
+            self.core.add_done_callback(Box::new(move || {
+                if promise.is_done() {
+                    return;
+                }
+                match core.take() {
+                    Err(error) if error.is_cancelled() => drop(promise.cancel(None)),
+                    // Lost only in a race with a cancel, which wins.
+                    outcome => drop(promise.settle(outcome)),
+                }
+            }));
+            deferred
         }
 
         /// Waits for the coroutine's end and gives its value; `None` waits for as long as it takes.
@@ -175,9 +266,7 @@ pub mod concurrent {
         /// run it.
         pub fn result(&self, timeout: impl Into<Option<Duration>>) -> Result<T, Error> {
             self.wait(timeout.into())?;
-            let mut slot = self.outcome.lock();
-            let outcome = slot.ended().take();
-            outcome.map_err(|error| Error(Kind::Task(error)))
+            self.core.take().map_err(|error| Error(Kind::Task(error)))
         }
 
         /// Waits for the coroutine's end and gives its error, if it failed; the value, if it did not, stays for
@@ -191,74 +280,91 @@ pub mod concurrent {
             timeout: impl Into<Option<Duration>>,
         ) -> Result<Option<TaskError>, Error> {
             self.wait(timeout.into())?;
-            let mut slot = self.outcome.lock();
-            let slot = slot.ended();
-            match slot {
-                Slot::Ended(Err(_)) => Ok(slot.take().err()),
+            let mut state = self.core.state.lock();
+            match &state.slot {
+                Slot::Ended(Err(error)) if error.is_cancelled() => Ok(Some(error.clone())),
+                Slot::Ended(Err(_)) => {
+                    let taken = Slot::Taken { failed: true };
+                    match std::mem::replace(&mut state.slot, taken) {
+                        Slot::Ended(Err(error)) => Ok(Some(error)),
+                        _ => Ok(None),
+                    }
+                }
                 Slot::Taken { failed: true } => Err(Error(Kind::Task(TaskError::taken()))),
                 _ => Ok(None),
             }
         }
 
-        /// Requests that the coroutine end, and returns at once: false if it has ended already.
+        /// Cancels it, and returns at once: this handle ends cancelled here and now, and the coroutine is asked to end. True also if it was
+        /// cancelled before; false if it has ended otherwise.
         pub fn cancel(&self) -> bool {
-            self.task.cancel(None)
+            self.core.cancel()
         }
 
-        /// Requests that the coroutine end, and waits until it has, whichever way: [`cancelled`](Self::cancelled) tells.
+        /// Cancels it, and waits until the coroutine itself has ended, whichever way.
         ///
         /// # Errors
         ///
         /// The time was up, or waiting here would never end.
         pub fn cancel_and_wait(&self, timeout: impl Into<Option<Duration>>) -> Result<(), Error> {
             self.cancel();
-            self.wait(timeout.into())
+            let (sender, ended) = crossbeam_channel::bounded(0);
+            self.core.task.add_done_callback(move || drop(sender));
+            self.wait_on(&ended, timeout.into())
         }
 
-        /// Whether the coroutine has ended.
+        /// Whether this has ended: with the coroutine, or by a cancellation.
         pub fn done(&self) -> bool {
-            self.task.is_done()
+            !matches!(self.core.state.lock().slot, Slot::Pending)
         }
 
-        /// Whether the coroutine has ended by a cancellation.
+        /// Whether it was cancelled.
         pub fn cancelled(&self) -> bool {
-            self.task.is_cancelled()
+            self.core.state.lock().cancelled
+        }
+
+        /// The coroutine's task, which may still be cleaning up after this was cancelled.
+        pub fn task(&self) -> &TaskRef {
+            &self.core.task
         }
 
         /// Calls `callback` when the coroutine ends: on the thread that ends it, or here and now if it has ended.
         ///
         /// It should be short. A panic in one that waited is contained.
         pub fn add_done_callback(&self, callback: impl FnOnce() + Send + 'static) {
-            let mut waiting = self.notice.0.lock();
-            match &mut *waiting {
-                Some(waiting) => waiting.callbacks.push(Box::new(callback)),
-                None => {
-                    drop(waiting);
-                    callback();
-                }
-            }
+            self.core.add_done_callback(Box::new(callback));
         }
 
         fn wait(&self, timeout: Option<Duration>) -> Result<(), Error> {
-            if self.done() && self.notice.0.lock().is_none() {
+            if self.done() {
                 return Ok(());
             }
-            if self.handle.is_forked() {
+            self.wait_on(&self.core.ended, timeout)
+        }
+
+        /// Blocks until the channel is disconnected.
+        fn wait_on(
+            &self,
+            ended: &Receiver<Infallible>,
+            timeout: Option<Duration>,
+        ) -> Result<(), Error> {
+            if self.core.handle.is_forked() {
                 let refused = TaskError::refused(crate::task::Refusal::Forked);
                 return Err(Error(Kind::Task(refused)));
             }
             let _blocking = self
+                .core
                 .handle
                 .begin_blocking()
                 .map_err(|error| Error(Kind::Task(error)))?;
             let _aside = heist_io_driver::leaf::set_aside();
             // `recv` cannot give a value: it returns when the task has ended.
             let waited = current::without_worker(|| match timeout {
-                None => match self.ended.recv() {
+                None => match ended.recv() {
                     Ok(never) => match never {},
                     Err(_) => RecvTimeoutError::Disconnected,
                 },
-                Some(timeout) => match self.ended.recv_timeout(timeout) {
+                Some(timeout) => match ended.recv_timeout(timeout) {
                     Ok(never) => match never {},
                     Err(why) => why,
                 },
@@ -270,49 +376,9 @@ pub mod concurrent {
         }
     }
 
-    impl<T> Drop for Future<T> {
-        fn drop(&mut self) {
-            let taken = Slot::Taken { failed: false };
-            let slot = std::mem::replace(self.outcome.get_mut(), taken);
-            if let Slot::Pending(task) = slot {
-                let mut waiting = self.notice.0.lock();
-                match &mut *waiting {
-                    Some(waiting) if !waiting.callbacks.is_empty() => {
-                        waiting.kept = Some((self.keep)(task));
-                    }
-                    _ => {
-                        drop(waiting);
-                        drop(task);
-                    }
-                }
-            }
-        }
-    }
-
-    impl<T> Slot<T> {
-        /// Moves the outcome here if the task has ended.
-        fn ended(&mut self) -> &mut Self {
-            if let Self::Pending(task) = self
-                && let Some(outcome) = task.take_outcome()
-            {
-                *self = Self::Ended(outcome);
-            }
-            self
-        }
-
-        /// Takes the outcome, which is there once.
-        fn take(&mut self) -> Result<T, TaskError> {
-            let failed = matches!(self, Self::Ended(Err(_)) | Self::Taken { failed: true });
-            match std::mem::replace(self, Self::Taken { failed }) {
-                Self::Ended(outcome) => outcome,
-                Self::Pending(_) | Self::Taken { .. } => Err(TaskError::taken()),
-            }
-        }
-    }
-
     impl<T> fmt::Debug for Future<T> {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.debug_tuple("Future").field(&self.task).finish()
+            f.debug_tuple("Future").field(&self.core.task).finish()
         }
     }
 }

@@ -15,6 +15,7 @@ mod panics;
 mod scheduling;
 mod shutdown;
 mod support;
+mod sync;
 mod tasks;
 mod timers;
 mod waking;

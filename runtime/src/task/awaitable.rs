@@ -11,8 +11,8 @@
 //! ```
 
 use super::cell::Watcher;
-use super::tree::{Key, Target};
-use super::{TaskError, TaskRef};
+use super::tree::{Key, Polled, Target};
+use super::{TaskError, TaskRef, waker};
 use crate::current;
 use heist_io_driver::leaf::{self, Leaf};
 use std::fmt;
@@ -36,10 +36,13 @@ pub trait Awaitable:
     /// Whether it has ended by a cancellation.
     fn is_cancelled(&self) -> bool;
 
+    /// The error that it has ended with, which stays where it is; none before the end, and once it was taken.
+    fn error(&self) -> Option<TaskError>;
+
     /// Whether it has ended with a cancellation as its outcome; differs from [`is_cancelled`](Self::is_cancelled) for a gather, which is never
     /// cancelled itself.
     fn ends_cancelled(&self) -> bool {
-        self.is_cancelled()
+        self.error().is_some_and(|error| error.is_cancelled())
     }
 
     /// Whether it has ended; if not, the waker is woken when it does. Only the last waker of each handle counts.
@@ -136,8 +139,6 @@ pub(crate) fn leave_waker(
 pub(crate) struct Await {
     leaf: Leaf,
     wait: Option<Wait>,
-    /// It has set its region unwinding, which drops it.
-    unwinds: bool,
 }
 
 impl Await {
@@ -145,7 +146,6 @@ impl Await {
         Self {
             leaf: Leaf::new(),
             wait: None,
-            unwinds: false,
         }
     }
 
@@ -155,14 +155,11 @@ impl Await {
         handle: &mut A,
         cx: &mut Context<'_>,
     ) -> Poll<Result<A::Value, TaskError>> {
-        if self.unwinds {
-            return Poll::Pending;
-        }
         if !self.leaf.is_suspended() {
             return self.begin(handle, cx);
         }
         if !handle.poll_ended(cx) {
-            self.settle_in(handle);
+            self.settle_in(handle, cx);
             return Poll::Pending;
         }
         let interrupted = leaf::interrupted();
@@ -202,19 +199,16 @@ impl Await {
             return Poll::Ready(Err(TaskError::self_await()));
         }
         self.leaf.suspend();
-        self.settle_in(handle);
+        self.settle_in(handle, cx);
         Poll::Pending
     }
 
     /// Sees to it that the await stands in the tree of the task that polls it, in the region that it is in.
-    fn settle_in<A: Awaitable>(&mut self, handle: &A) {
-        let is_here = self
-            .wait
-            .as_ref()
-            .is_some_and(|wait| current::is_current(&wait.task));
+    fn settle_in<A: Awaitable>(&mut self, handle: &A, cx: &Context<'_>) {
+        let is_here = self.wait.as_ref().is_some_and(|wait| wait.touch(cx));
         if !is_here {
             self.wait = None;
-            self.wait = Wait::begin(handle.target());
+            self.wait = Wait::begin(handle.target(), cx);
         }
     }
 
@@ -228,15 +222,16 @@ impl Await {
         if let Some((task, region)) = received {
             task.consume_received(region);
         }
-        match handle.take().map_err(TaskError::into_cancelled) {
-            Err(Ok(cancelled)) => {
-                self.unwinds = true;
+        match handle.error().map(TaskError::into_cancelled) {
+            Some(Ok(cancelled)) => {
+                // If it is polled once more, against all custom, it begins anew.
+                *self = Self::new();
                 cancelled.unwind();
                 Poll::Pending
             }
-            Err(Err(error)) => Poll::Ready(Err(error)),
-            // Another handle of the same has taken the outcome.
-            Ok(_) => Poll::Ready(Err(TaskError::taken())),
+            Some(Err(error)) => Poll::Ready(Err(error)),
+            // Taken between the two looks.
+            None => Poll::Ready(Err(TaskError::taken())),
         }
     }
 }
@@ -250,15 +245,22 @@ struct Wait {
 }
 
 impl Wait {
-    fn begin(target: Target) -> Option<Self> {
+    fn begin(target: Target, cx: &Context<'_>) -> Option<Self> {
         let task = current::current_task()?;
-        let region = current::with_scope(|scope| scope.map(|scope| scope.key_in(&task)))?;
-        let entry = task.add_wait(region, target)?;
+        let region = region_here(&task)?;
+        let entry = task.add_wait(region, target, cx)?;
         Some(Self {
             task,
             region,
             entry,
         })
+    }
+
+    /// It is polled again; false if that is in another task or region now.
+    fn touch(&self, cx: &Context<'_>) -> bool {
+        current::is_current(&self.task)
+            && region_here(&self.task) == Some(self.region)
+            && self.task.touch_wait(self.region, self.entry, cx)
     }
 
     /// Takes it out; says whether a request was forwarded by it.
@@ -278,11 +280,31 @@ impl Drop for Wait {
     }
 }
 
+/// The region that is being polled, in the current task.
+fn region_here(task: &TaskRef) -> Option<Key> {
+    current::with_scope(|scope| scope.map(|scope| scope.key_in(task)))
+}
+
 impl TaskRef {
-    fn add_wait(&self, region: Key, target: Target) -> Option<u32> {
+    fn polled(&self, cx: &Context<'_>) -> Polled {
+        Polled {
+            number: self.header().rare_or_new().poll_number(),
+            by_other: !waker::is_of(cx.waker(), self.header()),
+        }
+    }
+
+    fn add_wait(&self, region: Key, target: Target, cx: &Context<'_>) -> Option<u32> {
+        let polled = self.polled(cx);
         let mut fields = self.header().rare_or_new().lock();
-        let entry = fields.requests.tree.add_wait(region, target)?;
+        let entry = fields.requests.tree.add_wait(region, target, polled)?;
         u32::try_from(entry).ok()
+    }
+
+    fn touch_wait(&self, region: Key, entry: u32, cx: &Context<'_>) -> bool {
+        let polled = self.polled(cx);
+        let mut fields = self.header().rare_or_new().lock();
+        let tree = &mut fields.requests.tree;
+        tree.touch_wait(region, entry as usize, polled)
     }
 
     fn remove_wait(&self, region: Key, entry: u32) -> Option<(bool, Target)> {

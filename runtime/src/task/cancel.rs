@@ -251,7 +251,8 @@ impl Call {
         let requests = &mut fields.requests;
         requests.calls.push(self.number);
         let mut wake = Vec::new();
-        let (stops, targets) = requests.tree.hand_down(&request, due, &mut wake);
+        let last = task.header().rare_or_new().poll_number();
+        let (stops, targets) = requests.tree.hand_down(&request, due, last, &mut wake);
         self.will_wake(task, held, wake);
         Frame::Task {
             task: task.clone(),

@@ -31,7 +31,8 @@ use slab::Slab;
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::task::Waker;
 
 /// What a finished task leaves.
@@ -75,12 +76,26 @@ impl Links {
 
 /// The rare part of a task: what a task has that was named, asked to end, or awaits others; and who watches it.
 #[derive(Debug, Default)]
-pub(crate) struct Rare(Mutex<RareFields>);
+pub(crate) struct Rare {
+    fields: Mutex<RareFields>,
+    /// The number of the task's poll under way, or last. Written by whoever runs the task, read by him and by whoever delivers to it:
+    /// the state word orders them.
+    polls: AtomicU64,
+}
 
 impl Rare {
+    #[inline]
+    pub(super) fn count_poll(&self) {
+        self.polls.store(self.polls.load(Relaxed) + 1, Relaxed);
+    }
+
+    pub(super) fn poll_number(&self) -> u64 {
+        self.polls.load(Relaxed)
+    }
+
     /// Held for a few instructions, with no foreign code under it, and never together with another task's.
     pub(super) fn lock(&self) -> MutexGuard<'_, RareFields> {
-        self.0.lock()
+        self.fields.lock()
     }
 }
 
@@ -161,11 +176,11 @@ impl Header {
 
     /// The name given to the task, if any was.
     pub(crate) fn explicit_name(&self) -> Option<Arc<str>> {
-        self.rare().and_then(|rare| rare.0.lock().name.clone())
+        self.rare().and_then(|rare| rare.lock().name.clone())
     }
 
     pub(crate) fn set_name(&self, name: &str) {
-        let old = self.rare_or_new().0.lock().name.replace(name.into());
+        let old = self.rare_or_new().lock().name.replace(name.into());
         drop(old);
     }
 
@@ -174,7 +189,7 @@ impl Header {
         if self.state.load().is_done() {
             return Err(watcher);
         }
-        let mut fields = self.rare_or_new().0.lock();
+        let mut fields = self.rare_or_new().lock();
         match self.state.transition_to_watched() {
             Join::Done => Err(watcher),
             Join::Waiting => Ok(fields.watchers.insert(watcher)),
@@ -186,7 +201,7 @@ impl Header {
         let Some(rare) = self.rare() else {
             return Err(watcher);
         };
-        match rare.0.lock().watchers.get_mut(key) {
+        match rare.lock().watchers.get_mut(key) {
             Some(old) => Ok(std::mem::replace(old, watcher)),
             None => Err(watcher),
         }
@@ -194,7 +209,7 @@ impl Header {
 
     /// Takes back what was left under `key`; none if it has been told.
     pub(crate) fn unwatch(&self, key: usize) -> Option<Watcher> {
-        self.rare()?.0.lock().watchers.try_remove(key)
+        self.rare()?.lock().watchers.try_remove(key)
     }
 
     /// Everybody who is to be told of the end, which has come.
@@ -203,7 +218,7 @@ impl Header {
         let Some(rare) = self.rare() else {
             return Vec::new();
         };
-        let watchers = std::mem::take(&mut rare.0.lock().watchers);
+        let watchers = std::mem::take(&mut rare.lock().watchers);
         watchers.into_iter().map(|(_, watcher)| watcher).collect()
     }
 }

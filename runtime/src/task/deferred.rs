@@ -48,8 +48,7 @@ struct State<T> {
 enum Slot<T> {
     Pending,
     Ended(Outcome<T>),
-    /// `cancelled`: the outcome was a cancellation.
-    Taken { cancelled: bool },
+    Taken,
 }
 
 impl<T> Inner<T> {
@@ -262,11 +261,10 @@ impl<T: Send + 'static> Awaitable for Deferred<T> {
         self.inner.state.lock().cancelled
     }
 
-    fn ends_cancelled(&self) -> bool {
+    fn error(&self) -> Option<TaskError> {
         match &self.inner.state.lock().outcome {
-            Slot::Pending => false,
-            Slot::Ended(outcome) => outcome.as_ref().is_err_and(TaskError::is_cancelled),
-            Slot::Taken { cancelled } => *cancelled,
+            Slot::Ended(outcome) => outcome.as_ref().err().cloned(),
+            Slot::Pending | Slot::Taken => None,
         }
     }
 
@@ -279,14 +277,12 @@ impl<T: Send + 'static> Awaitable for Deferred<T> {
 
     fn take(&mut self) -> Outcome<T> {
         let mut state = self.inner.state.lock();
-        let cancelled = match &state.outcome {
-            Slot::Pending => return Err(TaskError::invalid_state()),
-            Slot::Ended(outcome) => outcome.as_ref().is_err_and(TaskError::is_cancelled),
-            Slot::Taken { .. } => return Err(TaskError::taken()),
-        };
-        match mem::replace(&mut state.outcome, Slot::Taken { cancelled }) {
+        if matches!(state.outcome, Slot::Pending) {
+            return Err(TaskError::invalid_state());
+        }
+        match mem::replace(&mut state.outcome, Slot::Taken) {
             Slot::Ended(outcome) => outcome,
-            Slot::Pending | Slot::Taken { .. } => Err(TaskError::taken()),
+            Slot::Pending | Slot::Taken => Err(TaskError::taken()),
         }
     }
 

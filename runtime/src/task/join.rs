@@ -185,6 +185,41 @@ impl<T> Task<T> {
         self.into()
     }
 
+    /// Waits for the task's end, by any way, and leaves the outcome where it is. Does not forward: a request ends this await alone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost.
+    pub fn ended(&self) -> TaskEnded {
+        self.as_ref().ended()
+    }
+
+    /// The value, without waiting; given once. asyncio's `result`.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none; [`is_invalid_state`](TaskError::is_invalid_state) before the end.
+    pub fn result(&mut self) -> Result<T, TaskError> {
+        self.take_outcome()
+            .unwrap_or_else(|| Err(TaskError::invalid_state()))
+    }
+
+    /// The error, without waiting and without taking the outcome; `None` if there is a value. asyncio's `exception`.
+    ///
+    /// # Errors
+    ///
+    /// The task was cancelled, or has not ended.
+    pub fn exception(&self) -> Result<Option<TaskError>, TaskError> {
+        if !self.is_done() {
+            return Err(TaskError::invalid_state());
+        }
+        // SAFETY: this is the only handle, and the task is done.
+        match unsafe { raw::error(self.task) } {
+            Some(error) if error.is_cancelled() => Err(error),
+            error => Ok(error),
+        }
+    }
+
     /// Lets the task run on by itself. The same as dropping the handle, for code that wants to say so.
     pub fn detach(self) {}
 
@@ -232,6 +267,17 @@ impl<T: Send + 'static> Awaitable for Task<T> {
 
     fn is_cancelled(&self) -> bool {
         self.header().state.load().is_cancelled()
+    }
+
+    fn error(&self) -> Option<TaskError> {
+        // SAFETY: this is the only handle, and the task is done.
+        self.is_done()
+            .then(|| unsafe { raw::error(self.task) })
+            .flatten()
+    }
+
+    fn ends_cancelled(&self) -> bool {
+        self.is_cancelled()
     }
 
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> bool {

@@ -28,6 +28,7 @@ pub(crate) struct Vtable {
     abandon: unsafe fn(NonNull<Header>, TaskError),
     submit: unsafe fn(NonNull<Header>, Why),
     take_outcome: unsafe fn(NonNull<Header>, *mut ()),
+    peek_error: unsafe fn(NonNull<Header>) -> Option<TaskError>,
     discard_outcome: unsafe fn(NonNull<Header>),
     free: unsafe fn(NonNull<Header>),
     pub(super) future_name: fn() -> &'static str,
@@ -68,6 +69,7 @@ where
             abandon: abandon::<F, S>,
             submit: submit::<F, S>,
             take_outcome: take_outcome::<F, S>,
+            peek_error: peek_error::<F, S>,
             discard_outcome: discard_outcome::<F, S>,
             free: free::<F, S>,
             future_name: std::any::type_name::<F>,
@@ -209,6 +211,9 @@ unsafe fn run<F: Future, S: Schedule, J: Judge<F::Output>>(task: NonNull<Header>
         // Whoever delivers submits it again.
         Start::Owed => return,
     };
+    if let Some(rare) = header.rare() {
+        rare.count_poll();
+    }
     let frame = current::Frame::new(task);
     let _current = current::enter_task(&frame);
     let waker = waker::borrowed(&task);
@@ -448,6 +453,19 @@ unsafe fn take_outcome<F: Future, S: Schedule>(task: NonNull<Header>, place: *mu
     );
 }
 
+/// The error of the outcome, if it is one and has not been taken.
+unsafe fn peek_error<F: Future, S: Schedule>(task: NonNull<Header>) -> Option<TaskError> {
+    // SAFETY: by the handle's reference.
+    let cell = unsafe { task.cast::<Cell<F, S>>().as_ref() };
+    cell.stage.with(|stage| {
+        // SAFETY: rule 5, the task is done and the caller is its handle.
+        match unsafe { &*stage } {
+            Stage::Outcome(Err(error)) => Some(error.clone()),
+            Stage::Outcome(Ok(_)) | Stage::Future(_) | Stage::Taken => None,
+        }
+    })
+}
+
 /// Drops an outcome that nobody will retrieve; a panic in it, or in its destructor, is reported.
 unsafe fn discard_outcome<F: Future, S: Schedule>(task: NonNull<Header>) {
     // SAFETY: by the caller's reference.
@@ -533,6 +551,16 @@ pub(super) unsafe fn take<T>(task: NonNull<Header>) -> Option<Outcome<T>> {
     // SAFETY: by the caller's word; the place has the right type.
     unsafe { (task.as_ref().vtable.take_outcome)(task, (&raw mut outcome).cast()) };
     outcome
+}
+
+/// The error of a task that is done, if it ended with one that has not been taken.
+///
+/// # Safety
+///
+/// The caller is the task's only handle, and has seen it done.
+pub(super) unsafe fn error(task: NonNull<Header>) -> Option<TaskError> {
+    // SAFETY: by the caller's word.
+    unsafe { (task.as_ref().vtable.peek_error)(task) }
 }
 
 /// Clears away what a handle leaves, and gives its reference back.

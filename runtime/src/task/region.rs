@@ -230,7 +230,7 @@ impl<F: Future> Future for Region<F> {
             place.count_at_entry = Some(current::cancelling());
         }
         let received = match (&place.within, key) {
-            (Some((task, _)), Some(key)) => task.has_received(key),
+            (Some((task, _)), Some(key)) => task.begin_region_poll(key),
             _ => false,
         };
         let scope = Scope::new(key);
@@ -354,13 +354,15 @@ pub async fn propagate_cancelled<T>(
 /// What regions and their waits do to a task's tree.
 impl TaskRef {
     pub(crate) fn enter_region(&self, parent: Key) -> Key {
-        let mut fields = self.header().rare_or_new().lock();
-        fields.requests.tree.enter(parent)
+        let rare = self.header().rare_or_new();
+        let mut fields = rare.lock();
+        fields.requests.tree.enter(parent, rare.poll_number())
     }
 
-    fn has_received(&self, key: Key) -> bool {
-        let mut fields = self.header().rare_or_new().lock();
-        fields.requests.tree.has_received(key)
+    fn begin_region_poll(&self, key: Key) -> bool {
+        let rare = self.header().rare_or_new();
+        let mut fields = rare.lock();
+        fields.requests.tree.begin_poll(key, rare.poll_number())
     }
 
     /// The end of a region's poll that came back pending: takes what it has received, if this is a point of cancellation; else sees to it

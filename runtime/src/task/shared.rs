@@ -45,7 +45,7 @@ pub struct Shared<T> {
 trait Source<T>: Watched + Send + Sync {
     fn is_done(&self) -> bool;
     fn is_cancelled(&self) -> bool;
-    fn ends_cancelled(&self) -> bool;
+    fn error(&self) -> Option<TaskError>;
     fn outcome(&self) -> Outcome<T>;
     fn target(&self) -> Target;
 }
@@ -66,8 +66,11 @@ impl<A: Awaitable<Value: Clone + Sync> + Watched> Source<A::Value> for Origin<A>
         self.handle.lock().is_cancelled()
     }
 
-    fn ends_cancelled(&self) -> bool {
-        self.handle.lock().ends_cancelled()
+    fn error(&self) -> Option<TaskError> {
+        match self.outcome.get() {
+            Some(outcome) => outcome.as_ref().err().cloned(),
+            None => self.handle.lock().error(),
+        }
     }
 
     fn outcome(&self) -> Outcome<A::Value> {
@@ -189,8 +192,8 @@ impl<T: Clone + Send + Sync + 'static> Awaitable for Shared<T> {
         self.source.is_cancelled()
     }
 
-    fn ends_cancelled(&self) -> bool {
-        self.source.ends_cancelled()
+    fn error(&self) -> Option<TaskError> {
+        self.source.error()
     }
 
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> bool {

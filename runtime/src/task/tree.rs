@@ -7,6 +7,10 @@
 //!   Request   one request, wherever it goes; several regions may receive the same one
 //! ```
 //!
+//! A future that was polled once and then put by, unpolled and undropped (`&mut task` in a `select!` that another branch won), is not what the
+//! task is suspended on. So waits and regions bear the number of the poll in which they were polled last, and one that the task's last poll passed over
+//! counts as absent. What an executor within the task polls (it has wakers of its own) is polled only when it was woken: that counts as long as it lives.
+//!
 //! Pure data: no lock, no state word, no foreign code. `task::cancel` walks it, `task::region` and `task::wait` enter and leave it.
 
 use super::TaskRef;
@@ -63,6 +67,22 @@ struct Wait {
     target: Target,
     /// The target has accepted a request on behalf of this await.
     forwarded: bool,
+    polled: Polled,
+}
+
+/// When something was polled last, and by whom.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Polled {
+    /// The number of the task's poll.
+    pub(crate) number: u64,
+    /// By an executor within the task.
+    pub(crate) by_other: bool,
+}
+
+impl Polled {
+    fn is_live(self, last: u64) -> bool {
+        self.by_other || self.number == last
+    }
 }
 
 /// What a request can be forwarded to.
@@ -141,6 +161,8 @@ struct Region {
     waits: Slab<Wait>,
     received: Option<Received>,
     waker: Whom,
+    /// The number of the task's poll in which it was polled last.
+    polled: u64,
     /// This region has made a request that counts, and has not taken it back.
     requested: bool,
 }
@@ -154,6 +176,7 @@ impl Region {
             waits: Slab::new(),
             received: None,
             waker: Whom::Task,
+            polled: 0,
             requested: false,
         }
     }
@@ -171,6 +194,10 @@ enum Whom {
 }
 
 impl Whom {
+    fn is_task(&self) -> bool {
+        matches!(self, Self::Task)
+    }
+
     fn into_waker(self) -> Option<Waker> {
         match self {
             Self::Other(waker) => Some(waker),
@@ -223,11 +250,13 @@ impl Tree {
     }
 
     /// A new region in `parent`, which is live.
-    pub(crate) fn enter(&mut self, parent: Key) -> Key {
+    pub(crate) fn enter(&mut self, parent: Key, poll: u64) -> Key {
         let serial = self.next_serial;
         // Wraps after four billion regions of one task; one that has lived since the last time round would have to be in the same slot.
         self.next_serial = self.next_serial.wrapping_add(1).max(1);
-        let slot = self.regions.insert(Region::new(serial, Some(parent)));
+        let mut region = Region::new(serial, Some(parent));
+        region.polled = poll;
+        let slot = self.regions.insert(region);
         let key = Key {
             slot: u32::try_from(slot).expect("fewer live regions in one task than bytes of memory"),
             serial,
@@ -292,12 +321,28 @@ impl Tree {
         mem::replace(&mut region.waker, whom).into_waker()
     }
 
-    pub(crate) fn add_wait(&mut self, key: Key, target: Target) -> Option<usize> {
+    /// The region's poll begins; says whether it has received something.
+    pub(crate) fn begin_poll(&mut self, key: Key, poll: u64) -> bool {
+        self.get(key).is_some_and(|region| {
+            region.polled = poll;
+            region.received.is_some()
+        })
+    }
+
+    pub(crate) fn add_wait(&mut self, key: Key, target: Target, polled: Polled) -> Option<usize> {
         let wait = Wait {
             target,
             forwarded: false,
+            polled,
         };
         self.get(key).map(|region| region.waits.insert(wait))
+    }
+
+    /// The await is polled again; false if it does not stand there any more.
+    pub(crate) fn touch_wait(&mut self, key: Key, wait: usize, polled: Polled) -> bool {
+        let region = self.get(key);
+        let wait = region.and_then(|region| region.waits.get_mut(wait));
+        wait.map(|wait| wait.polled = polled).is_some()
     }
 
     /// Takes a wait out; says whether it had forwarded, and gives the target to be dropped.
@@ -318,40 +363,36 @@ impl Tree {
         Some(request)
     }
 
-    /// What is awaited directly in the task or in any of its regions.
-    pub(crate) fn waits(&self) -> impl Iterator<Item = &Target> {
-        self.regions
-            .iter()
-            .flat_map(|(_, region)| region.waits.iter().map(|(_, wait)| &wait.target))
-    }
-
     /// Hands a request down from `request.source`: says which handles to ask. Regions in which nothing is awaited receive it here and
     /// now.
     pub(crate) fn hand_down(
         &mut self,
         request: &Arc<Request>,
         due: bool,
+        last: u64,
         wake: &mut Vec<WakeUp>,
     ) -> (Vec<Stop>, Vec<Target>) {
         let mut stops = Vec::new();
         let mut targets = Vec::new();
         let mut below = vec![request.source];
         while let Some(key) = below.pop() {
+            let children = self.live_children(key, last);
+            let has_children = !children.is_empty();
+            below.extend(children.into_iter().rev());
             let Some(region) = self.get(key) else {
                 continue;
             };
-            below.extend(region.children.iter().rev());
-            let has_children = !region.children.is_empty();
-            if region.waits.is_empty() {
+            let waits = region.waits.iter();
+            let (keys, found): (Vec<_>, Vec<_>) = waits
+                .filter(|(_, wait)| wait.polled.is_live(last))
+                .map(|(key, wait)| (key, wait.target.clone()))
+                .unzip();
+            if found.is_empty() {
                 if !has_children {
                     self.receive(key, request, due, wake);
                 }
                 continue;
             }
-            let waits = region.waits.iter();
-            let (keys, found): (Vec<_>, Vec<_>) = waits
-                .map(|(key, wait)| (key, wait.target.clone()))
-                .unzip();
             targets.extend(found);
             stops.push(Stop {
                 region: key,
@@ -361,6 +402,18 @@ impl Tree {
             });
         }
         (stops, targets)
+    }
+
+    fn live_children(&mut self, key: Key, last: u64) -> Vec<Key> {
+        let mut children = match self.get(key) {
+            Some(region) => region.children.clone(),
+            None => Vec::new(),
+        };
+        children.retain(|child| {
+            self.get(*child)
+                .is_some_and(|child| !child.waker.is_task() || child.polled == last)
+        });
+        children
     }
 
     /// Ends a hand-down with the answers, one for each target in order: awaits are marked, and regions in which nobody accepted receive

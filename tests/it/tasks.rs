@@ -266,7 +266,7 @@ fn an_await_can_be_given_up_and_taken_up_again() {
                 .block_on(async {
                     let gate = Gate::default();
                     let passed = gate.passed();
-                    let mut task = heist::spawn(async move {
+                    let task = heist::spawn(async move {
                         passed.await;
                         8
                     });

@@ -309,7 +309,11 @@ fn a_timeouts_value_is_never_lost_in_the_race() {
                             values += 1;
                         }
                         Err(_) => {
-                            assert!(task.await.unwrap_err().is_cancelled(), "the wait was forwarded");
+                            // The request was forwarded to the task; if that had ended already, its outcome stayed with it.
+                            match task.await {
+                                Ok(value) => assert_eq!(value, n),
+                                Err(error) => assert!(error.is_cancelled()),
+                            }
                             elapsed += 1;
                         }
                     }

@@ -38,6 +38,7 @@
 //! * **A program**: [`#[heist::main]`](macro@main), or [`run`] without macros. [`Builder`] and [`Runtime`] for more say in it.
 //! * **Tasks**: [`spawn`] gives a [`Task`], which can be awaited, named and cancelled; dropping it lets the task run on by itself.
 //!   [`timeout`] and [`sleep`] for time, [`net`] for sockets, [`spawn_blocking`] for what blocks.
+//! * **What a task knows**: a [`ContextVar`](context::ContextVar) has a value of its own in each task, which follows it into what it spawns.
 //! * **Other threads**: a [`Handle`] is `Clone + Send + Sync` and works anywhere. [`run_coroutine_threadsafe`] submits a coroutine
 //!   and gives a [`concurrent::Future`] to wait on.
 //! * **The end**: [`Handle::shutdown`] takes a deadline and gives a [`ShutdownReport`] that names who was late.
@@ -68,6 +69,11 @@
 //! | `to_thread`, `run_in_executor` | [`spawn_blocking`] |
 //! | `run_coroutine_threadsafe` | [`run_coroutine_threadsafe`] |
 //! | `concurrent.futures.Future` | [`concurrent::Future`] |
+//! | `loop.call_soon`, `call_soon_threadsafe` | [`Handle::call_soon`], [`Handle::call_soon_threadsafe`] |
+//! | `loop.call_later`, `call_at` | [`Handle::call_later`], [`Handle::call_at`] |
+//! | `Handle`, `TimerHandle` | [`CallHandle`], [`TimerHandle`] |
+//! | `contextvars` | [`context`] |
+//! | `create_task(context=)` | [`task::Builder::context`] |
 //! | `set_exception_handler` | [`Builder::exception_handler`] |
 //! | `open_connection`, `sock_*` | [`net`], [`Async`] for any other pollable descriptor |
 //! | `IsolatedAsyncioTestCase` | [`macro@test`] |
@@ -96,13 +102,11 @@ pub use heist_macros::{main, test};
 
 // Tasks: spawning, awaiting, cancelling, looking at them.
 #[doc(inline)]
+pub use heist_runtime::task::{Awaitable, Deferred, Promise, Shared, promise, propagate_cancelled};
+#[doc(inline)]
 pub use heist_runtime::{
     Cancelled, Task, TaskError, TaskId, TaskRef, all_tasks, catch_cancel, current_task,
     current_worker, spawn, spawn_with, try_spawn,
-};
-#[doc(inline)]
-pub use heist_runtime::task::{
-    Awaitable, Deferred, Promise, Shared, promise, propagate_cancelled,
 };
 
 /// Tasks: the handles, their errors, and a builder for tasks that are told more than their future.
@@ -131,6 +135,14 @@ pub mod task {
 // Code that blocks, and threads outside.
 #[doc(inline)]
 pub use heist_runtime::{concurrent, run_coroutine_threadsafe, spawn_blocking};
+
+// Closures that are called soon, or at a time.
+#[doc(inline)]
+pub use heist_runtime::{CallHandle, TimerHandle};
+
+// Variables that follow a task into what it spawns.
+#[doc(inline)]
+pub use heist_runtime::context;
 
 // Locks, events, barriers and queues.
 #[doc(inline)]

@@ -7,7 +7,5 @@ pub mod sync;
 mod task_group;
 mod timeout;
 
-pub use task_group::{
-    ChildError, GroupClosed, GroupError, GroupFailure, GroupOptions, TaskGroup,
-};
+pub use task_group::{ChildError, GroupClosed, GroupError, GroupFailure, GroupOptions, TaskGroup};
 pub use timeout::{Deadline, DeadlineError, Elapsed, Timeout, timeout, timeout_at};

@@ -265,10 +265,7 @@ impl GroupOptions {
     /// # Cancel safety
     ///
     /// See [`TaskGroup::run`].
-    pub async fn try_run<F, T, E>(
-        self,
-        body: impl FnOnce(TaskGroup) -> F,
-    ) -> Result<T, GroupError>
+    pub async fn try_run<F, T, E>(self, body: impl FnOnce(TaskGroup) -> F) -> Result<T, GroupError>
     where
         F: Future<Output = Result<T, E>>,
         E: Into<Box<dyn Error + Send + Sync>>,
@@ -365,10 +362,7 @@ impl TaskGroup {
     ///
     /// The group shuts down, or is over, or full.
     #[track_caller]
-    pub fn try_spawn<F, T, E>(
-        &self,
-        future: F,
-    ) -> Result<Task<Result<T, ChildError>>, GroupClosed>
+    pub fn try_spawn<F, T, E>(&self, future: F) -> Result<Task<Result<T, ChildError>>, GroupClosed>
     where
         F: Future<Output = Result<T, E>> + Send + 'static,
         T: Send + 'static,
@@ -719,7 +713,13 @@ async fn run_body<F: Future, T>(
         Ok(Err(payload)) => (Body::Panicked(payload), None),
         Err(ended) => {
             let phase = group.state.lock().phase;
-            let own = matches!(phase, Phase::ShuttingDown { by_cancel: true, .. });
+            let own = matches!(
+                phase,
+                Phase::ShuttingDown {
+                    by_cancel: true,
+                    ..
+                }
+            );
             let goes_on = ended.by_others || !own;
             (Body::Cancelled, goes_on.then_some(ended.cancelled))
         }

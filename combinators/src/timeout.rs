@@ -85,7 +85,9 @@ enum Phase {
     Active,
     /// The time was up, and the future was asked to end.
     Struck,
-    Over { expired: bool },
+    Over {
+        expired: bool,
+    },
 }
 
 impl Deadline {

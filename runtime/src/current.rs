@@ -257,6 +257,21 @@ impl Drop for LeaveTask {
     }
 }
 
+/// The innermost run of a task on this thread, null if there is none. Only to be compared, and only while that run lasts.
+#[inline]
+pub(crate) fn frame() -> *const Frame {
+    POINTERS.with(|pointers| pointers.tasks.get())
+}
+
+/// The task that this thread runs now, a callback or not, borrowed.
+#[inline]
+pub(crate) fn with_task<R>(f: impl FnOnce(Option<&Header>) -> R) -> R {
+    // SAFETY: by the invariant of `tasks`, which cannot end before `f` does: both are on this thread's stack.
+    let frame = unsafe { frame().as_ref() };
+    // SAFETY: by the invariant of `Frame::task`.
+    f(frame.map(|frame| unsafe { frame.task.as_ref() }))
+}
+
 /// The tasks that this thread runs, the innermost first: the current one, and those that it would keep from ending by waiting for them.
 pub(crate) fn tasks_here() -> impl Iterator<Item = TaskRef> {
     let mut next = POINTERS.with(|pointers| pointers.tasks.get());
@@ -271,7 +286,7 @@ pub(crate) fn tasks_here() -> impl Iterator<Item = TaskRef> {
 
 /// The task that this thread runs now. asyncio's `current_task`.
 ///
-/// `None` outside of any task.
+/// `None` outside of any task, and in a callback ([`Handle::call_soon`] and its like), as in asyncio.
 ///
 /// # Examples
 ///
@@ -284,7 +299,7 @@ pub(crate) fn tasks_here() -> impl Iterator<Item = TaskRef> {
 /// assert!(heist_runtime::current_task().is_none());
 /// ```
 pub fn current_task() -> Option<TaskRef> {
-    tasks_here().next()
+    tasks_here().next().filter(|task| !task.is_callback())
 }
 
 /// The index of the worker that this thread is, if it is one: a number from 0, unique among the runtime's live workers.

@@ -2,13 +2,15 @@
 
 use crate::blocking::{BlockingPool, BlockingScheduler, Closure};
 use crate::builder::{Config, PanicPolicy};
+use crate::callbacks::Line;
 use crate::current::{self, EnterGuard};
 use crate::metrics::Metrics;
 use crate::scheduler::{Scheduler, Worker};
 use crate::shutdown::Shutdown;
-use crate::task::{Judge, Results, 
-    Header, PollRoot, Refusal, Registry, Root, Route, Runnable, Schedule, Task, TaskError, TaskRef,
-    Values, Why, contain, new_task, run_root,
+use crate::spawn::Told;
+use crate::task::{
+    Header, Judge, PollRoot, Refusal, Registry, Results, Root, Route, Runnable, Schedule, Task,
+    TaskError, TaskRef, Values, Why, contain, new_task, run_root,
 };
 use crate::trace;
 use heist_io_driver::{Clock, fork, leaf};
@@ -56,6 +58,8 @@ pub(crate) struct Core {
     generation: u64,
     /// Of a current-thread runtime: the roots whose threads wait for the seat.
     waiting_roots: Mutex<Vec<Arc<Root>>>,
+    /// Of a current-thread runtime: the callbacks of `call_soon`, in order.
+    line: Line,
 }
 
 impl Handle {
@@ -69,6 +73,7 @@ impl Handle {
             shutdown: Shutdown::new(),
             generation: fork::generation(),
             waiting_roots: Mutex::new(Vec::new()),
+            line: Line::default(),
         };
         let shard = core.scheduler.workers();
         Self(Arc::new(Anchor {
@@ -113,6 +118,10 @@ impl Handle {
         &self.0.core.shutdown
     }
 
+    pub(crate) fn line(&self) -> &Line {
+        &self.0.core.line
+    }
+
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0.core, &other.0.core)
     }
@@ -125,7 +134,8 @@ impl Handle {
     /// Spawns a task: it runs on the workers, from soon on, whether or not its handle is awaited. asyncio's `create_task`.
     ///
     /// If the runtime is shut down, the future is dropped and the task's outcome is an error
-    /// ([`TaskError::is_refused`]).
+    /// ([`TaskError::is_refused`]). The task starts with a copy of the calling code's [context](crate::context): that of a task, or, on a thread
+    /// outside, what that thread has set.
     #[doc(alias = "create_task")]
     #[track_caller]
     #[inline]
@@ -134,7 +144,7 @@ impl Handle {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.spawn_at::<Values, _>(Location::caller(), None, || future)
+        self.spawn_at::<Values, _>(Location::caller(), Told::default(), || future)
     }
 
     /// As [`spawn`](Self::spawn), but makes the future in its place: an optimised build does not put a large one on the stack.
@@ -145,10 +155,9 @@ impl Handle {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.spawn_at::<Values, _>(Location::caller(), None, future)
+        self.spawn_at::<Values, _>(Location::caller(), Told::default(), future)
     }
 
-    #[inline]
     /// As [`spawn`](Self::spawn), for a coroutine whose `Err` is a failure; see [`try_spawn`](crate::try_spawn).
     #[track_caller]
     pub fn try_spawn<F, T, E>(&self, future: F) -> Task<F::Output>
@@ -157,13 +166,14 @@ impl Handle {
         T: Send + 'static,
         E: Send + 'static,
     {
-        self.spawn_at::<Results, _>(Location::caller(), None, || future)
+        self.spawn_at::<Results, _>(Location::caller(), Told::default(), || future)
     }
 
+    #[inline]
     pub(crate) fn spawn_at<J, F>(
         &self,
         at: &'static Location<'static>,
-        name: Option<&str>,
+        told: Told<'_>,
         future: impl FnOnce() -> F,
     ) -> Task<F::Output>
     where
@@ -172,9 +182,7 @@ impl Handle {
         J: Judge<F::Output>,
     {
         let (entry, task) = new_task::<_, _, J>(self.clone(), at, future);
-        if let Some(name) = name {
-            task.set_name(name);
-        }
+        told.tell(entry.header());
         if let Some(entry) = self.accept(entry) {
             self.route().submit(entry, Why::Spawned);
         }
@@ -183,7 +191,7 @@ impl Handle {
 
     /// Registers a new task, or refuses it.
     #[inline]
-    fn accept(&self, entry: Runnable) -> Option<Runnable> {
+    pub(crate) fn accept(&self, entry: Runnable) -> Option<Runnable> {
         trace::task_spawned(entry.header());
         let refusal = if self.is_forked() {
             Refusal::Forked
@@ -199,7 +207,8 @@ impl Handle {
     /// Runs a closure that blocks on a thread made for that. asyncio's `run_in_executor` and `to_thread`.
     ///
     /// The closure's task can be awaited, named, and cancelled as long as it waits for its thread. A panic becomes the task's error. If the
-    /// runtime is shut down, or no thread can be had, the task is refused.
+    /// runtime is shut down, or no thread can be had, the task is refused. The closure has a copy of the calling code's
+    /// [context](crate::context).
     #[doc(alias = "to_thread")]
     #[doc(alias = "run_in_executor")]
     #[track_caller]
@@ -208,13 +217,13 @@ impl Handle {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.spawn_blocking_at(Location::caller(), None, closure)
+        self.spawn_blocking_at(Location::caller(), Told::default(), closure)
     }
 
     pub(crate) fn spawn_blocking_at<T, F>(
         &self,
         at: &'static Location<'static>,
-        name: Option<&str>,
+        told: Told<'_>,
         closure: F,
     ) -> Task<T>
     where
@@ -223,9 +232,7 @@ impl Handle {
     {
         let scheduler = BlockingScheduler(self.clone());
         let (entry, task) = new_task::<_, _, Values>(scheduler, at, || Closure::new(closure));
-        if let Some(name) = name {
-            task.set_name(name);
-        }
+        told.tell(entry.header());
         if let Some(entry) = self.accept(entry) {
             self.pool().submit(self, entry);
         }
@@ -236,6 +243,8 @@ impl Handle {
     ///
     /// Legal on any thread. On a worker, that one counts as blocked meanwhile: another thread takes its place. On a thread of a
     /// current-thread runtime that is inside one of its own tasks there is nobody to take the place, and the answer is an error.
+    ///
+    /// The future has a copy of the calling code's [context](crate::context): what it sets is not set here.
     ///
     /// # Errors
     ///
@@ -336,12 +345,17 @@ impl Handle {
     }
 
     /// Every unfinished task, as of some moment during the call. asyncio's `all_tasks(loop)`.
+    ///
+    /// Callbacks ([`call_soon`](Self::call_soon), [`call_later`](Self::call_later)) are not among them.
     pub fn all_tasks(&self) -> Vec<TaskRef> {
-        self.registry().tasks()
+        let mut tasks = self.registry().tasks();
+        tasks.retain(|task| !task.is_callback());
+        tasks
     }
 
     pub(crate) fn task_by_id(&self, id: u64) -> Option<TaskRef> {
-        self.all_tasks()
+        self.registry()
+            .tasks()
             .into_iter()
             .find(|task| task.id().get() == id)
     }
@@ -352,7 +366,7 @@ impl Handle {
     pub fn current_task_of(&self, index: usize) -> Option<TaskRef> {
         let (_, slot) = self.scheduler().slots().nth(index)?;
         let (task, _) = slot.counters.poll_now()?;
-        self.task_by_id(task)
+        self.task_by_id(task).filter(|task| !task.is_callback())
     }
 
     /// The runtime's clock, which tests can pause and move.

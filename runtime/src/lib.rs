@@ -3,6 +3,8 @@
 //! ```text
 //!   runtime, builder, handle, shutdown    what users hold
 //!   spawn, threadsafe, blocking           ways in: from a task, from a thread outside, for closures that block
+//!   callbacks                             closures that are called soon, or at a time
+//!   context                               variables that follow a task into what it spawns
 //!   task                                  one task
 //!   scheduler                             all workers
 //!   current                               the thread-local: which runtime, worker and task
@@ -13,6 +15,8 @@
 
 mod blocking;
 mod builder;
+mod callbacks;
+pub mod context;
 mod current;
 mod entry;
 mod handle;
@@ -29,6 +33,7 @@ mod trace;
 pub use heist_io_driver::{Clock, NotPaused, leaf, time};
 
 pub use builder::{Builder, PanicPolicy};
+pub use callbacks::{CallHandle, TimerHandle};
 pub use current::{EnterGuard, all_tasks, current_task, current_worker};
 pub use handle::{Failure, Handle};
 pub use metrics::{Metrics, WorkerMetrics};

@@ -2,6 +2,7 @@
 
 use crate::builder::Builder;
 use crate::handle::Handle;
+use crate::spawn::Told;
 use crate::task::{Refusal, Results, Task, TaskError, Values};
 use std::ops::Deref;
 
@@ -121,7 +122,8 @@ where
 /// Spawns a task on this thread's runtime. asyncio's `create_task`.
 ///
 /// The task takes its first step later, never inside `spawn`. On a thread that is in no runtime (see [`Handle::enter`]) the future is
-/// dropped and the task's outcome is an error ([`TaskError::is_refused`]).
+/// dropped and the task's outcome is an error ([`TaskError::is_refused`]). It starts with a copy of the calling code's context (see
+/// [`context`](crate::context)).
 ///
 /// # Examples
 ///
@@ -139,7 +141,9 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    crate::spawn::spawn_here::<Values, _>(std::panic::Location::caller(), None, || future)
+    crate::spawn::spawn_here::<Values, _>(std::panic::Location::caller(), Told::default(), || {
+        future
+    })
 }
 
 /// As [`spawn`], but makes the future in its place: an optimised build does not put a large one on the stack.
@@ -150,7 +154,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    crate::spawn::spawn_here::<Values, _>(std::panic::Location::caller(), None, future)
+    crate::spawn::spawn_here::<Values, _>(std::panic::Location::caller(), Told::default(), future)
 }
 
 /// As [`spawn`], for a coroutine whose `Err` is a failure to the runtime, as an exception is to asyncio: it stands where a value would give way
@@ -171,7 +175,9 @@ where
     T: Send + 'static,
     E: Send + 'static,
 {
-    crate::spawn::spawn_here::<Results, _>(std::panic::Location::caller(), None, || future)
+    crate::spawn::spawn_here::<Results, _>(std::panic::Location::caller(), Told::default(), || {
+        future
+    })
 }
 
 /// Runs a closure that blocks on a thread made for that. asyncio's `to_thread`; see [`Handle::spawn_blocking`].
@@ -191,5 +197,5 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    crate::spawn::spawn_blocking_here(std::panic::Location::caller(), None, closure)
+    crate::spawn::spawn_blocking_here(std::panic::Location::caller(), Told::default(), closure)
 }

@@ -118,7 +118,7 @@ impl Handle {
     /// Refuses new tasks and asks all there are to end, without waiting.
     pub(crate) fn close(&self, message: Option<&str>) {
         self.registry().close();
-        for task in self.all_tasks() {
+        for task in self.registry().tasks() {
             task.cancel(message);
         }
     }
@@ -182,7 +182,7 @@ impl Handle {
     fn shut_down_first(&self, began: Instant, until: Instant) -> ShutdownReport {
         let own = Own::of(self);
         self.registry().close();
-        let tasks = self.all_tasks();
+        let tasks = self.registry().tasks();
         trace::shutdown_begun(tasks.len());
         // A worker that cannot be replaced goes on alone: what needs it is late, and the report says so.
         let blocking = self.begin_blocking();
@@ -253,7 +253,8 @@ impl Handle {
 
     fn report(&self, began: Instant, own: &Own, workers_ended: bool) -> ShutdownReport {
         let late_tasks = self
-            .all_tasks()
+            .registry()
+            .tasks()
             .into_iter()
             .filter(|task| !own.tasks.contains(task))
             .map(|task| LateTask {
@@ -282,7 +283,7 @@ struct Own {
 
 impl Own {
     fn of(handle: &Handle) -> Self {
-        let all = handle.all_tasks();
+        let all = handle.registry().tasks();
         let tasks = current::tasks_here().filter(|task| all.contains(task));
         let worker = current::ask_workers(|worker| worker.handle().is_same(handle).then_some(()));
         Self {

@@ -1,10 +1,11 @@
 //! Spawning without a handle: on the runtime of this thread. `task::Builder` for tasks that are told more than their future.
 
 use crate::blocking::Closure;
+use crate::context::{self, Context as Variables};
 use crate::current;
 use crate::task::{
-    Header, Judge, Refusal, Results, Route, Runnable, Schedule, Task, TaskError, TaskRef, Values, Why,
-    new_task,
+    Header, Judge, Refusal, Results, Route, Runnable, Schedule, Task, TaskError, TaskRef, Values,
+    Why, new_task,
 };
 use crate::trace;
 use std::panic::Location;
@@ -12,10 +13,32 @@ use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
+/// What a task is told beside its future.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Told<'n> {
+    pub(crate) name: Option<&'n str>,
+    /// `None`: a copy of the spawning code's.
+    pub(crate) context: Option<Variables>,
+}
+
+impl Told<'_> {
+    /// Tells a task that nobody else knows of yet.
+    #[inline]
+    pub(crate) fn tell(self, task: &Header) {
+        if let Some(name) = self.name {
+            task.set_name(name);
+        }
+        let context = self.context.unwrap_or_else(context::copy_context);
+        if !context.is_empty() {
+            context.become_that_of(task);
+        }
+    }
+}
+
 #[inline]
 pub(crate) fn spawn_here<J, F>(
     at: &'static Location<'static>,
-    name: Option<&str>,
+    told: Told<'_>,
     future: impl FnOnce() -> F,
 ) -> Task<F::Output>
 where
@@ -24,17 +47,17 @@ where
     J: Judge<F::Output>,
 {
     // The worker's own handle is borrowed, not cloned.
-    let mut future = Some(future);
+    let mut given = Some((told, future));
     let spawned = current::with_worker(|worker| {
         let worker = worker?;
-        future
+        given
             .take()
-            .map(|future| worker.handle().spawn_at::<J, _>(at, name, future))
+            .map(|(told, future)| worker.handle().spawn_at::<J, _>(at, told, future))
     });
-    match (spawned, future) {
+    match (spawned, given) {
         (Some(task), _) => task,
-        (None, Some(future)) => match current::handle() {
-            Some(handle) => handle.spawn_at::<J, _>(at, name, future),
+        (None, Some((told, future))) => match current::handle() {
+            Some(handle) => handle.spawn_at::<J, _>(at, told, future),
             None => refuse(at, future),
         },
         (None, None) => unreachable!("the future is taken only to be spawned"),
@@ -43,7 +66,7 @@ where
 
 pub(crate) fn spawn_blocking_here<T, F>(
     at: &'static Location<'static>,
-    name: Option<&str>,
+    told: Told<'_>,
     closure: F,
 ) -> Task<T>
 where
@@ -51,7 +74,7 @@ where
     T: Send + 'static,
 {
     match current::handle() {
-        Some(handle) => handle.spawn_blocking_at(at, name, closure),
+        Some(handle) => handle.spawn_blocking_at(at, told, closure),
         None => refuse(at, || Closure::new(closure)),
     }
 }
@@ -104,10 +127,10 @@ impl Route for Nowhere {
 /// assert_eq!(task.await.unwrap(), "fetcher");
 /// # }).unwrap();
 /// ```
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 #[must_use = "a builder does nothing until it spawns"]
 pub struct Builder<'n> {
-    name: Option<&'n str>,
+    told: Told<'n>,
 }
 
 impl<'n> Builder<'n> {
@@ -118,7 +141,31 @@ impl<'n> Builder<'n> {
 
     /// The task's name, instead of `Task-N`. asyncio's `create_task(name=)`.
     pub fn name(mut self, name: &'n str) -> Self {
-        self.name = Some(name);
+        self.told.name = Some(name);
+        self
+    }
+
+    /// The task's context, instead of a copy of the spawning code's. asyncio's `create_task(context=)`.
+    ///
+    /// The task gets it as it is, variables that are not inherited included. What the task changes stays with the task: unlike asyncio's, a
+    /// context is a value, and two tasks on two workers never run in the same one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use heist_runtime::context::{Context, ContextVar};
+    ///
+    /// static USER: ContextVar<&str> = ContextVar::new("user");
+    ///
+    /// # heist_runtime::run(async {
+    /// let task = heist_runtime::task::Builder::new()
+    ///     .context(Context::new().with(&USER, "ada"))
+    ///     .spawn(async { USER.get() });
+    /// assert_eq!(task.await.unwrap(), Some("ada"));
+    /// # }).unwrap();
+    /// ```
+    pub fn context(mut self, context: Variables) -> Self {
+        self.told.context = Some(context);
         self
     }
 
@@ -129,7 +176,7 @@ impl<'n> Builder<'n> {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        spawn_here::<Values, _>(Location::caller(), self.name, || future)
+        spawn_here::<Values, _>(Location::caller(), self.told, || future)
     }
 
     /// See [`spawn_with`](crate::spawn_with).
@@ -139,7 +186,7 @@ impl<'n> Builder<'n> {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        spawn_here::<Values, _>(Location::caller(), self.name, future)
+        spawn_here::<Values, _>(Location::caller(), self.told, future)
     }
 
     /// See [`Handle::spawn`](crate::Handle::spawn).
@@ -149,7 +196,7 @@ impl<'n> Builder<'n> {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        handle.spawn_at::<Values, _>(Location::caller(), self.name, || future)
+        handle.spawn_at::<Values, _>(Location::caller(), self.told, || future)
     }
 
     /// See [`try_spawn`](crate::try_spawn).
@@ -160,7 +207,7 @@ impl<'n> Builder<'n> {
         T: Send + 'static,
         E: Send + 'static,
     {
-        spawn_here::<Results, _>(Location::caller(), self.name, || future)
+        spawn_here::<Results, _>(Location::caller(), self.told, || future)
     }
 
     /// See [`Handle::try_spawn`](crate::Handle::try_spawn).
@@ -171,7 +218,7 @@ impl<'n> Builder<'n> {
         T: Send + 'static,
         E: Send + 'static,
     {
-        handle.spawn_at::<Results, _>(Location::caller(), self.name, || future)
+        handle.spawn_at::<Results, _>(Location::caller(), self.told, || future)
     }
 
     /// See [`spawn_blocking`](crate::spawn_blocking).
@@ -181,7 +228,7 @@ impl<'n> Builder<'n> {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        spawn_blocking_here(Location::caller(), self.name, closure)
+        spawn_blocking_here(Location::caller(), self.told, closure)
     }
 }
 

@@ -20,7 +20,7 @@
 //!
 //! ```text
 //!   spawn        1 allocation: 80 bytes + the larger of future and outcome + its tag. 4 RMW: the handle's Arc, the registry's lock
-//!                (taken and given back), the queue's slot. A name, or a message with a cancel, is 1 more allocation.
+//!                (taken and given back), the queue's slot. A name, a message with a cancel, a variable inherited: 1 more allocation.
 //!   wake         2 RMW: state, slot. From outside: state, handle's Arc, injector, and a look (fence, load) at who sleeps
 //!   poll         3 RMW: slot, state (running), state (suspended)
 //!   end          4 RMW: the registry's lock (taken and given back), state (done), references
@@ -58,7 +58,7 @@ pub use id::TaskId;
 pub use join::{Task, TaskEnded, TaskRef};
 pub(crate) use owned::Registry;
 pub(crate) use raw::{Judge, Results, Runnable, Values, contain, new_task};
-pub use region::{CatchCancel, Cancelled, Region, Unwound, catch_cancel, propagate_cancelled};
+pub use region::{Cancelled, CatchCancel, Region, Unwound, catch_cancel, propagate_cancelled};
 pub(crate) use root::{PollRoot, Root, run_root};
 pub use shared::Shared;
 pub use tree::{Answer, Forward, Later, RegionRef, Target};
@@ -81,6 +81,9 @@ pub(crate) enum Why {
 pub(crate) trait Schedule: Send + Sync + 'static {
     /// Where a queued task is put.
     type Route: Route;
+
+    /// Whether its tasks are callbacks: tasks to the runtime, none to `current_task` and `all_tasks`.
+    const IS_CALLBACK: bool = false;
 
     /// Finds the way to a queue. The route owns what it needs: once it has taken the task, this scheduler may be gone.
     fn route(&self) -> Self::Route;

@@ -1,19 +1,24 @@
 //! From a thread outside: submit a coroutine, wait for its result.
 
+use crate::context::Context as Variables;
 use crate::current;
 use crate::handle::Handle;
+use crate::spawn::Told;
 use crate::task::{
-    Answer, Deferred, Later, OnCancel, Schedule, Task, TaskError, TaskRef, contain, deferred,
+    Answer, Deferred, Later, OnCancel, Schedule, Task, TaskError, TaskRef, Values, contain,
+    deferred,
 };
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use parking_lot::Mutex;
 use std::convert::Infallible;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Submits a coroutine to a runtime from any thread, one that knows nothing of it included, and gives a handle to wait on.
 ///
-/// asyncio's `run_coroutine_threadsafe(coro, loop)`. A runtime that is shut down refuses it: the result is an error.
+/// asyncio's `run_coroutine_threadsafe(coro, loop)`. A runtime that is shut down refuses it: the result is an error. The coroutine starts with
+/// an empty [context](crate::context), whatever the calling code has set.
 ///
 /// # Examples
 ///
@@ -36,7 +41,12 @@ where
     F: std::future::Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    concurrent::Future::new(handle.spawn(future), handle)
+    let told = Told {
+        name: None,
+        context: Some(Variables::new()),
+    };
+    let task = handle.spawn_at::<Values, _>(Location::caller(), told, || future);
+    concurrent::Future::new(task, handle)
 }
 
 /// The result of a coroutine that was submitted from outside: asyncio's `concurrent.futures`.

@@ -5,8 +5,10 @@
 
 mod blocking;
 mod builder;
+mod callbacks;
 mod cancelling;
 mod chains;
+mod context;
 mod foreign;
 mod identity;
 mod macros;

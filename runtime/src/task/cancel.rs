@@ -65,7 +65,10 @@ impl Requests {
         task.state.transition_to_none_kept(reserved.is_empty());
         self.kept = reserved;
         let kept: Vec<_> = kept.into_iter().map(|kept| kept.request).collect();
-        match (kept.iter().any(|request| request.source == ROOT), kept.last()) {
+        match (
+            kept.iter().any(|request| request.source == ROOT),
+            kept.last(),
+        ) {
             (true, Some(last)) => vec![Request::new(ROOT, last.message.clone())],
             _ => kept,
         }
@@ -78,7 +81,10 @@ impl Requests {
         }
         match self.tree.take_received(ROOT) {
             Some(request) => request.message.clone(),
-            None => self.kept.last().and_then(|kept| kept.request.message.clone()),
+            None => self
+                .kept
+                .last()
+                .and_then(|kept| kept.request.message.clone()),
         }
     }
 }
@@ -353,13 +359,7 @@ impl Call {
         }
     }
 
-    fn deliver(
-        &mut self,
-        task: &TaskRef,
-        held: Option<usize>,
-        kept: Vec<Arc<Request>>,
-        due: bool,
-    ) {
+    fn deliver(&mut self, task: &TaskRef, held: Option<usize>, kept: Vec<Arc<Request>>, due: bool) {
         for request in kept {
             let mut fields = task.header().rare_or_new().lock();
             let frame = self.hand_down(&mut fields, task, held, request, due);

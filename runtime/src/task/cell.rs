@@ -21,18 +21,19 @@
 //! No `&mut` to a cell or header is ever made: wakers read the header while the future, beside it, is being polled.
 #![allow(unsafe_code)]
 
+use super::cancel::Requests;
 use super::error::TaskError;
 use super::id::TaskId;
 use super::raw::Vtable;
-use super::cancel::Requests;
 use super::state::{Join, State};
+use crate::context::Context;
 use crate::sync_switch::{AtomicPtr, Mutex, MutexGuard, UnsafeCell};
 use slab::Slab;
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::task::Waker;
 
 /// What a finished task leaves.
@@ -74,13 +75,16 @@ impl Links {
     };
 }
 
-/// The rare part of a task: what a task has that was named, asked to end, or awaits others; and who watches it.
+/// The rare part of a task: what a task has that was named, asked to end, or awaits others; and who watches it; its context.
 #[derive(Debug, Default)]
 pub(crate) struct Rare {
     fields: Mutex<RareFields>,
     /// The number of the task's poll under way, or last. Written by whoever runs the task, read by him and by whoever delivers to it:
     /// the state word orders them.
     polls: AtomicU64,
+    /// Whether the context was ever touched: a spawn by a task that has a name, and no variables, takes no lock. std's, in a model too: only
+    /// whoever runs the task, or is about to share it, asks and sets it.
+    has_context: AtomicBool,
 }
 
 impl Rare {
@@ -105,6 +109,7 @@ pub(crate) struct RareFields {
     pub(super) requests: Requests,
     /// Who waits for the end, besides the handle. WATCHED in the state word says whether to look here.
     watchers: Slab<Watcher>,
+    context: Context,
 }
 
 /// Somebody who is told of the end.
@@ -220,6 +225,43 @@ impl Header {
         };
         let watchers = std::mem::take(&mut rare.lock().watchers);
         watchers.into_iter().map(|(_, watcher)| watcher).collect()
+    }
+}
+
+/// The task's context. Only whoever runs the task asks, and whoever has just made it. What is handed in is called under a lock: it is no
+/// foreign code, and what has to be dropped comes out of it.
+impl Header {
+    /// `None` if it never had any variable.
+    #[inline]
+    pub(crate) fn read_context<R>(&self, read: impl FnOnce(&Context) -> R) -> Option<R> {
+        let rare = self.rare()?;
+        // Relaxed: see the field.
+        if !rare.has_context.load(Relaxed) {
+            return None;
+        }
+        Some(read(&rare.lock().context))
+    }
+
+    /// `None` if the task is done: nobody would drop what is set then.
+    pub(crate) fn change_context<R>(&self, change: impl FnOnce(&mut Context) -> R) -> Option<R> {
+        if self.state.load().is_done() {
+            return None;
+        }
+        let rare = self.rare_or_new();
+        // Relaxed: see the field.
+        rare.has_context.store(true, Relaxed);
+        Some(change(&mut rare.lock().context))
+    }
+
+    /// Takes the context of a task that ends: its values are dropped before the outcome is published, not when the last waker goes.
+    #[inline]
+    pub(super) fn take_context(&self) -> Option<Context> {
+        let rare = self.rare()?;
+        // Relaxed: see the field.
+        if !rare.has_context.load(Relaxed) {
+            return None;
+        }
+        Some(std::mem::take(&mut rare.lock().context))
     }
 }
 

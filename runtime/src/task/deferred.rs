@@ -110,7 +110,9 @@ pub fn promise<T: Send + 'static>() -> (Promise<T>, Deferred<T>) {
 }
 
 /// As [`promise`], with what a request for cancellation does: for combinators.
-pub fn deferred<T: Send + 'static>(on_cancel: impl OnCancel + 'static) -> (Promise<T>, Deferred<T>) {
+pub fn deferred<T: Send + 'static>(
+    on_cancel: impl OnCancel + 'static,
+) -> (Promise<T>, Deferred<T>) {
     let inner = Arc::new(Inner {
         state: Mutex::new(State {
             outcome: Slot::Pending,

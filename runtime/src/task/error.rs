@@ -185,7 +185,9 @@ impl fmt::Display for TaskError {
             },
             Kind::Refused(refusal) => refusal.fmt(f),
             Kind::Taken => f.write_str("the task's outcome was taken before"),
-            Kind::InvalidState => f.write_str("the task has not ended: await it, or ask is_done() first"),
+            Kind::InvalidState => {
+                f.write_str("the task has not ended: await it, or ask is_done() first")
+            }
             Kind::SelfAwait => f.write_str("a task cannot await itself: it would never end"),
         }
     }

@@ -1,15 +1,15 @@
 //! `Task<T>`: the handle of a spawned task, and `TaskRef`, its untyped twin.
 #![allow(unsafe_code)]
 
+use super::awaitable::{Await, Awaitable, Watched, leave_waker};
+use super::cell::Watcher;
 use super::cell::{Header, Outcome};
 use super::error::TaskError;
 use super::id::TaskId;
 use super::raw::{self, Runnable};
-use super::awaitable::{Await, Awaitable, Watched, leave_waker};
-use super::cell::Watcher;
+use super::state::{Abort, Delivered, Snapshot, Wake};
 use super::tree::Target;
 use super::{Shared, Why};
-use super::state::{Abort, Delivered, Snapshot, Wake};
 use heist_io_driver::leaf::Leaf;
 use std::fmt;
 use std::marker::PhantomData;
@@ -420,7 +420,9 @@ impl TaskRef {
 
     /// The name that the task was given, if it was.
     pub fn explicit_name(&self) -> Option<String> {
-        self.header().explicit_name().map(|name| String::from(&*name))
+        self.header()
+            .explicit_name()
+            .map(|name| String::from(&*name))
     }
 
     /// Waits for the task's end, by any way. Does not forward: a request ends this await alone.
@@ -434,6 +436,11 @@ impl TaskRef {
 
     pub(crate) fn state(&self) -> Snapshot {
         self.header().state.load()
+    }
+
+    /// Whether this is a callback, which is a task to the runtime alone.
+    pub(crate) fn is_callback(&self) -> bool {
+        self.header().vtable.is_callback
     }
 }
 
@@ -532,7 +539,11 @@ pub(super) enum Exit {
 /// What `task::cancel` does to the state word, with the entries that come of it.
 impl TaskRef {
     pub(super) fn leave_delivery(&self, wake: bool, interrupted: bool) -> Exit {
-        match self.header().state.transition_to_delivered(wake, interrupted) {
+        match self
+            .header()
+            .state
+            .transition_to_delivered(wake, interrupted)
+        {
             Delivered::Again => Exit::Again,
             Delivered::Left => Exit::Left,
             // SAFETY: the transition made, or took over, the queue's reference.

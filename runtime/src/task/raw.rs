@@ -5,11 +5,11 @@
 //! Rules are those of `task::cell`.
 #![allow(unsafe_code)]
 
+use super::cancel::{self, Met};
 use super::cell::{Cell, Header, Outcome, Stage};
 use super::error::TaskError;
 use super::id::TaskId;
 use super::join::Task;
-use super::cancel::{self, Met};
 use super::state::{Ending, Finish, Join, Start, Suspend, Wake};
 use super::{Route, Schedule, TaskRef, Why, waker};
 use crate::current;
@@ -32,6 +32,7 @@ pub(crate) struct Vtable {
     discard_outcome: unsafe fn(NonNull<Header>),
     free: unsafe fn(NonNull<Header>),
     pub(super) future_name: fn() -> &'static str,
+    pub(super) is_callback: bool,
 }
 
 /// Tells a failure from a value.
@@ -73,6 +74,7 @@ where
             discard_outcome: discard_outcome::<F, S>,
             free: free::<F, S>,
             future_name: std::any::type_name::<F>,
+            is_callback: S::IS_CALLBACK,
         }
     }
 }
@@ -191,6 +193,20 @@ fn drop_caught<T>(value: T) -> Result<(), Box<dyn Any + Send>> {
 fn drop_payload(payload: Box<dyn Any + Send>) {
     if let Err(again) = drop_caught(payload) {
         std::mem::forget(again);
+    }
+}
+
+/// The first of two panics; the other's payload is dropped.
+fn first_panic(
+    first: Result<(), Box<dyn Any + Send>>,
+    second: Result<(), Box<dyn Any + Send>>,
+) -> Result<(), Box<dyn Any + Send>> {
+    match (first, second) {
+        (Err(first), Err(second)) => {
+            drop_payload(second);
+            Err(first)
+        }
+        (first, second) => first.and(second),
     }
 }
 
@@ -331,7 +347,10 @@ unsafe fn finish<F: Future, S: Schedule>(
     let (header, cell) = unsafe { (task.as_ref(), task.cast::<Cell<F, S>>().as_ref()) };
     // The future goes first: its destructors run before anybody can learn that the task is done.
     // SAFETY: rule 5, this thread runs the task.
-    let dropped = cell.stage.with_mut(|stage| unsafe { drop_stage(stage) });
+    let mut dropped = cell.stage.with_mut(|stage| unsafe { drop_stage(stage) });
+    if let Some(context) = header.take_context() {
+        dropped = first_panic(dropped, drop_caught(context));
+    }
     if let Err(payload) = dropped {
         let lost = std::mem::replace(&mut outcome, Err(TaskError::panicked(payload)));
         contain(|| drop(lost));
@@ -379,6 +398,10 @@ unsafe fn finish<F: Future, S: Schedule>(
         for watcher in header.take_watchers() {
             contain(|| watcher.tell());
         }
+    }
+    if let Some(context) = header.take_context() {
+        // What destructors have set between the two looks. Now the task is done, and nothing more can be set.
+        contain(|| drop(context));
     }
     // The registry's, and the run's.
     if header.state.drop_references(2) {

@@ -6,6 +6,7 @@ use super::raw::{Runnable, Values, new_task_unchecked};
 use super::{Refusal, Route, Schedule, TaskRef, Why};
 use crate::handle::Handle;
 use crate::scheduler::Parker;
+use crate::spawn::Told;
 use parking_lot::Mutex;
 use std::panic::Location;
 use std::ptr::NonNull;
@@ -120,6 +121,7 @@ pub(crate) fn run_root<F: Future>(
     // later; the outcome is taken, or dropped with the handle, here.
     let (entry, mut task) =
         unsafe { new_task_unchecked::<_, _, Values>(RootScheduler(root.clone()), at, || future) };
+    Told::default().tell(entry.header());
     if !handle.bind(&entry) {
         entry.abandon(TaskError::refused(Refusal::Closed));
     } else {

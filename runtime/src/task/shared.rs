@@ -242,7 +242,9 @@ impl<T> Drop for Shared<T> {
 
 impl<T> fmt::Debug for Shared<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Shared").field(&self.source.target()).finish()
+        f.debug_tuple("Shared")
+            .field(&self.source.target())
+            .finish()
     }
 }
 

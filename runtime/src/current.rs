@@ -108,6 +108,11 @@ impl Scope {
         self.unwinding.take()
     }
 
+    /// Whether it is a task itself.
+    pub(crate) fn is_root(&self) -> bool {
+        self.key.get() == Some(ROOT)
+    }
+
     /// The region's place in `task`'s tree, made if it has none yet, and those of the regions round it.
     pub(crate) fn key_in(&self, task: &TaskRef) -> Key {
         if let Some(key) = self.key.get() {
@@ -155,6 +160,13 @@ pub(crate) fn cancelling() -> u32 {
     let frame = POINTERS.with(|pointers| pointers.tasks.get());
     // SAFETY: by the invariants of `tasks` and `Frame::task`.
     unsafe { frame.as_ref() }.map_or(0, |frame| unsafe { frame.task.as_ref() }.cancelling())
+}
+
+/// Whether the task at `task` is the one that this thread runs. The pointer is only compared.
+pub(crate) fn is_running(task: NonNull<Header>) -> bool {
+    let frame = POINTERS.with(|pointers| pointers.tasks.get());
+    // SAFETY: by the invariant of `tasks`.
+    unsafe { frame.as_ref() }.is_some_and(|frame| frame.task == task)
 }
 
 /// Whether `task` is the one that this thread runs.

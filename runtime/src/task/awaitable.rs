@@ -10,10 +10,10 @@
 //!   cancelled           Err(cancelled)                unwinds, with its message     unwinds, with its message
 //! ```
 
-use super::cell::Watcher;
-use super::tree::{Key, Polled, Target};
+use super::cell::{Direct, Watcher};
+use super::tree::{Key, Polled, ROOT, Target};
 use super::{TaskError, TaskRef, waker};
-use crate::current;
+use crate::current::{self, Scope};
 use heist_io_driver::leaf::{self, Leaf};
 use std::fmt;
 use std::pin::Pin;
@@ -149,23 +149,24 @@ impl Await {
         }
     }
 
-    /// Polls `handle`, of which this is a part that was taken out for the time.
+    /// Polls `handle`, of which this is a part that was taken out for the time. `direct` if it is the one handle of a task.
     pub(crate) fn poll<A: Awaitable>(
         &mut self,
         handle: &mut A,
+        direct: Option<Direct>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<A::Value, TaskError>> {
         if !self.leaf.is_suspended() {
-            return self.begin(handle, cx);
+            return self.begin(handle, direct, cx);
         }
         if !handle.poll_ended(cx) {
-            self.settle_in(handle, cx);
+            self.settle_in(handle, direct, cx);
             return Poll::Pending;
         }
         let interrupted = leaf::interrupted();
         if handle.ends_cancelled() {
             let wait = self.wait.take();
-            let region = wait.as_ref().map(|wait| (wait.task.clone(), wait.region));
+            let region = wait.as_ref().map(|wait| (wait.task.clone(), wait.region()));
             let forwarded = wait.is_some_and(Wait::end);
             if forwarded || interrupted {
                 return self.unwind(handle, region.filter(|_| interrupted));
@@ -184,6 +185,7 @@ impl Await {
     fn begin<A: Awaitable>(
         &mut self,
         handle: &mut A,
+        direct: Option<Direct>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<A::Value, TaskError>> {
         if leaf::poll_budget(cx).is_pending() {
@@ -193,22 +195,24 @@ impl Await {
             leaf::spend();
             return Poll::Ready(handle.take());
         }
-        if let Target::Task(task) = handle.target()
-            && current::is_current(&task)
-        {
+        let itself = match &direct {
+            Some(direct) => direct.is_running(),
+            None => matches!(handle.target(), Target::Task(task) if current::is_current(&task)),
+        };
+        if itself {
             return Poll::Ready(Err(TaskError::self_await()));
         }
         self.leaf.suspend();
-        self.settle_in(handle, cx);
+        self.settle_in(handle, direct, cx);
         Poll::Pending
     }
 
     /// Sees to it that the await stands in the tree of the task that polls it, in the region that it is in.
-    fn settle_in<A: Awaitable>(&mut self, handle: &A, cx: &Context<'_>) {
+    fn settle_in<A: Awaitable>(&mut self, handle: &A, direct: Option<Direct>, cx: &Context<'_>) {
         let is_here = self.wait.as_ref().is_some_and(|wait| wait.touch(cx));
         if !is_here {
             self.wait = None;
-            self.wait = Wait::begin(handle.target(), cx);
+            self.wait = Wait::begin(handle, direct, cx);
         }
     }
 
@@ -236,31 +240,57 @@ impl Await {
     }
 }
 
-/// An await's entry in a task's tree. Taken out when dropped.
+/// An await's entry in the task that awaits. Taken out when dropped.
 #[derive(Debug)]
 struct Wait {
     task: TaskRef,
-    region: Key,
-    entry: u32,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// In the header: `Header::wait`.
+    Inline(Direct),
+    Tree {
+        region: Key,
+        entry: u32,
+    },
 }
 
 impl Wait {
-    fn begin(target: Target, cx: &Context<'_>) -> Option<Self> {
+    fn begin<A: Awaitable>(handle: &A, direct: Option<Direct>, cx: &Context<'_>) -> Option<Self> {
         let task = current::current_task()?;
+        if let Some(direct) = direct
+            && task.set_inline(direct, cx)
+        {
+            task.take_inline_forwarded();
+            let place = Place::Inline(direct);
+            return Some(Self { task, place });
+        }
         let region = region_here(&task)?;
-        let entry = task.add_wait(region, target, cx)?;
-        Some(Self {
-            task,
-            region,
-            entry,
-        })
+        let entry = task.add_wait(region, handle.target(), cx)?;
+        let place = Place::Tree { region, entry };
+        Some(Self { task, place })
+    }
+
+    fn region(&self) -> Key {
+        match self.place {
+            Place::Inline(_) => ROOT,
+            Place::Tree { region, .. } => region,
+        }
     }
 
     /// It is polled again; false if that is in another task or region now.
     fn touch(&self, cx: &Context<'_>) -> bool {
-        current::is_current(&self.task)
-            && region_here(&self.task) == Some(self.region)
-            && self.task.touch_wait(self.region, self.entry, cx)
+        if !current::is_current(&self.task) {
+            return false;
+        }
+        match self.place {
+            Place::Inline(direct) => self.task.set_inline(direct, cx),
+            Place::Tree { region, entry } => {
+                region_here(&self.task) == Some(region) && self.task.touch_wait(region, entry, cx)
+            }
+        }
     }
 
     /// Takes it out; says whether a request was forwarded by it.
@@ -269,8 +299,17 @@ impl Wait {
     }
 
     fn take_out(&self) -> bool {
-        let removed = self.task.remove_wait(self.region, self.entry);
-        removed.is_some_and(|(forwarded, _)| forwarded)
+        match self.place {
+            Place::Inline(direct) => {
+                let runs = current::is_current(&self.task);
+                self.task.header().clear_wait(direct, runs);
+                runs && self.task.take_inline_forwarded()
+            }
+            Place::Tree { region, entry } => {
+                let removed = self.task.remove_wait(region, entry);
+                removed.is_some_and(|(forwarded, _)| forwarded)
+            }
+        }
     }
 }
 
@@ -286,6 +325,19 @@ fn region_here(task: &TaskRef) -> Option<Key> {
 }
 
 impl TaskRef {
+    /// Puts the await of `direct` into the header, if it is of the plain kind: not within a region, nor within another executor.
+    fn set_inline(&self, direct: Direct, cx: &Context<'_>) -> bool {
+        current::with_scope(|scope| scope.is_some_and(Scope::is_root))
+            && waker::is_of(cx.waker(), self.header())
+            && self.header().set_wait(direct)
+    }
+
+    /// Whether what stands in the header has forwarded a request; it has not from now on.
+    fn take_inline_forwarded(&self) -> bool {
+        let rare = self.header().rare();
+        rare.is_some_and(|rare| rare.lock().requests.tree.take_inline_forwarded())
+    }
+
     fn polled(&self, cx: &Context<'_>) -> Polled {
         Polled {
             number: self.header().rare_or_new().poll_number(),

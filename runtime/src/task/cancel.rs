@@ -258,7 +258,10 @@ impl Call {
         requests.calls.push(self.number);
         let mut wake = Vec::new();
         let last = task.header().rare_or_new().poll_number();
-        let (stops, targets) = requests.tree.hand_down(&request, due, last, &mut wake);
+        let inline = task.header().wait();
+        let (stops, targets) = requests
+            .tree
+            .hand_down(&request, due, last, inline, &mut wake);
         self.will_wake(task, held, wake);
         Frame::Task {
             task: task.clone(),

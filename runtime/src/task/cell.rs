@@ -1,7 +1,7 @@
 //! The task cell: one allocation that holds header, scheduler, future and outcome.
 //!
 //! ```text
-//!   Header  state 8 | vtable 8 | links 16 | id 8 | spawn site 8 | rare 8 | join waker 16     72 bytes
+//!   Header  state 8 | vtable 8 | links 16 | id 8 | spawn site 8 | rare 8 | wait 8 | join waker 16     80 bytes
 //!   S       how to schedule it (an Arc)                                                         8 bytes
 //!   Stage   the future, then its outcome, then nothing                                     size of the larger
 //! ```
@@ -17,16 +17,21 @@
 //! 6. `scheduler`: read by whoever runs the task or has just queued it (a task that is queued but in no queue yet cannot be run, so not
 //!    end). Once DONE it goes with the outcome, and is dropped with it: a waker kept for a year keeps the cell, not the runtime.
 //! 7. The memory: freed by whoever drops the last reference.
+//! 8. `wait`: written by whoever runs the task, who clears it before each poll: the handle, when polled, puts itself there again. It points to a task
+//!    that the handle keeps. A handle that is dropped while it stands there, by a thread that does not run the task, clears it under
+//!    the lock of `rare`; under that lock, whoever delivers to the task makes a reference of it.
 //!
 //! No `&mut` to a cell or header is ever made: wakers read the header while the future, beside it, is being polled.
 #![allow(unsafe_code)]
 
+use super::TaskRef;
 use super::cancel::Requests;
 use super::error::TaskError;
 use super::id::TaskId;
 use super::raw::Vtable;
 use super::state::{Join, State};
 use crate::context::Context;
+use crate::current;
 use crate::sync_switch::{AtomicPtr, Mutex, MutexGuard, UnsafeCell};
 use slab::Slab;
 use std::panic::Location;
@@ -51,6 +56,9 @@ pub(crate) struct Header {
     pub(super) spawned_at: &'static Location<'static>,
     /// What most tasks never need, made on first use.
     rare: AtomicPtr<Rare>,
+    /// The task that this one awaits in the plainest way: by its handle, not within a region, and nothing else beside it. Null when there is none, or it
+    /// stands in the tree. Invariant: rule 8.
+    wait: AtomicPtr<Header>,
     /// Invariant: rule 4.
     pub(super) join_waker: UnsafeCell<Option<Waker>>,
 }
@@ -149,8 +157,55 @@ impl Header {
             id,
             spawned_at,
             rare: AtomicPtr::new(std::ptr::null_mut()),
+            wait: AtomicPtr::new(std::ptr::null_mut()),
             join_waker: UnsafeCell::new(None),
         }
+    }
+
+    /// A poll begins: what was awaited has to say so again. The caller runs the task.
+    #[inline]
+    pub(super) fn begin_poll(&self) {
+        // Relaxed: the state word orders this with whoever delivers to the task.
+        if !self.wait.load(Relaxed).is_null() {
+            self.wait.store(std::ptr::null_mut(), Relaxed);
+        }
+        if let Some(rare) = self.rare() {
+            rare.count_poll();
+        }
+    }
+
+    /// Puts `target` into the place of the plain await; false if something else stands there. The caller runs the task.
+    pub(super) fn set_wait(&self, target: Direct) -> bool {
+        let target = target.0;
+        let there = self.wait.load(Relaxed);
+        if there.is_null() {
+            self.wait.store(target.as_ptr(), Relaxed);
+        }
+        there.is_null() || there == target.as_ptr()
+    }
+
+    /// Takes `target` out of the place of the plain await, if it stands there. The caller holds the handle of `target`, and runs this task if he
+    /// says so.
+    pub(super) fn clear_wait(&self, target: Direct, runs: bool) {
+        let target = target.0;
+        if runs {
+            if self.wait.load(Relaxed) == target.as_ptr() {
+                self.wait.store(std::ptr::null_mut(), Relaxed);
+            }
+            return;
+        }
+        let _fields = self.rare_or_new().lock();
+        // Whoever runs the task meanwhile may clear it as well.
+        let _ = self
+            .wait
+            .compare_exchange(target.as_ptr(), std::ptr::null_mut(), Relaxed, Relaxed);
+    }
+
+    /// What stands in the place of the plain await. The caller delivers to the task, or runs it, and holds the lock of its rare box.
+    pub(super) fn wait(&self) -> Option<TaskRef> {
+        let target = NonNull::new(self.wait.load(Relaxed))?;
+        // SAFETY: rule 8, the handle of that task cannot go before it has taken this lock, or the task runs.
+        Some(unsafe { TaskRef::new(target) })
     }
 
     pub(super) fn rare(&self) -> Option<&Rare> {
@@ -283,6 +338,27 @@ pub(super) enum Stage<F: Future> {
     Taken,
 }
 
+/// The one handle of a task: it can stand in the header of the task that awaits it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Direct(NonNull<Header>);
+
+impl Direct {
+    /// The caller has the handle of `task`.
+    pub(super) fn new(task: NonNull<Header>) -> Self {
+        Self(task)
+    }
+
+    /// Whether it is the task that this thread runs.
+    pub(super) fn is_running(self) -> bool {
+        current::is_running(self.0)
+    }
+}
+
+// SAFETY: a pointer to a header, which is Send and Sync, compared and stored here, never followed.
+unsafe impl Send for Direct {}
+// SAFETY: as above.
+unsafe impl Sync for Direct {}
+
 /// A task.
 #[repr(C)]
 pub(super) struct Cell<F: Future, S> {
@@ -323,8 +399,8 @@ mod tests {
 
     #[test]
     fn the_header_is_as_small_as_the_documentation_says() {
-        assert_eq!(size_of::<Header>(), 9 * size_of::<usize>());
+        assert_eq!(size_of::<Header>(), 10 * size_of::<usize>());
         type Small = Cell<std::future::Ready<()>, Arc<()>>;
-        assert!(size_of::<Small>() <= 96, "{}", size_of::<Small>());
+        assert!(size_of::<Small>() <= 104, "{}", size_of::<Small>());
     }
 }

@@ -2,8 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::awaitable::{Await, Awaitable, Watched, leave_waker};
-use super::cell::Watcher;
-use super::cell::{Header, Outcome};
+use super::cell::{Direct, Header, Outcome, Watcher};
 use super::error::TaskError;
 use super::id::TaskId;
 use super::raw::{self, Runnable};
@@ -248,7 +247,8 @@ impl<T: Send + 'static> Future for Task<T> {
     /// A task awaited again after its outcome was given says so with an error; so does one that awaits itself.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut waits = std::mem::take(&mut self.waits);
-        let polled = waits.poll(&mut *self, cx);
+        let direct = Direct::new(self.task);
+        let polled = waits.poll(&mut *self, Some(direct), cx);
         self.waits = waits;
         polled
     }
@@ -311,6 +311,8 @@ impl<T> Watched for Task<T> {
 
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
+        // First: whoever awaits this task must not find it when it may be gone (rule 8).
+        self.waits = Await::new();
         if self.taken {
             // The task is done and its outcome was given away: nothing is left to clear.
             // SAFETY: the handle's reference.

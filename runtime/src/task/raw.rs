@@ -227,9 +227,7 @@ unsafe fn run<F: Future, S: Schedule, J: Judge<F::Output>>(task: NonNull<Header>
         // Whoever delivers submits it again.
         Start::Owed => return,
     };
-    if let Some(rare) = header.rare() {
-        rare.count_poll();
-    }
+    header.begin_poll();
     let frame = current::Frame::new(task);
     let _current = current::enter_task(&frame);
     let waker = waker::borrowed(&task);

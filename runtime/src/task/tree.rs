@@ -30,6 +30,13 @@ pub(crate) struct Key {
     serial: u32,
 }
 
+impl Key {
+    /// Its place among the regions that are not the root.
+    fn index(self) -> Option<usize> {
+        (self.slot as usize).checked_sub(1)
+    }
+}
+
 /// The task itself.
 pub(crate) const ROOT: Key = Key { slot: 0, serial: 0 };
 
@@ -226,26 +233,35 @@ pub(crate) struct Stop {
 /// The regions of a task.
 #[derive(Debug)]
 pub(crate) struct Tree {
-    /// Invariant: the root stands at slot 0.
+    root: Region,
+    /// The others; the one at `slot` here has `slot + 1` in its key.
     regions: Slab<Region>,
     next_serial: u32,
+    /// The await in the header's own place (`Header::wait`) has forwarded a request.
+    inline_forwarded: bool,
 }
 
 impl Default for Tree {
     fn default() -> Self {
-        let mut regions = Slab::new();
-        regions.insert(Region::new(ROOT.serial, None));
         Self {
-            regions,
+            root: Region::new(ROOT.serial, None),
+            regions: Slab::new(),
             next_serial: 1,
+            inline_forwarded: false,
         }
     }
 }
 
+/// Stands for the await in the header's own place among the waits of the root.
+const INLINE: usize = usize::MAX;
+
 impl Tree {
     fn get(&mut self, key: Key) -> Option<&mut Region> {
+        if key == ROOT {
+            return Some(&mut self.root);
+        }
         self.regions
-            .get_mut(key.slot as usize)
+            .get_mut(key.index()?)
             .filter(|region| region.serial == key.serial)
     }
 
@@ -258,7 +274,8 @@ impl Tree {
         region.polled = poll;
         let slot = self.regions.insert(region);
         let key = Key {
-            slot: u32::try_from(slot).expect("fewer live regions in one task than bytes of memory"),
+            slot: u32::try_from(slot + 1)
+                .expect("fewer live regions in one task than bytes of memory"),
             serial,
         };
         if let Some(parent) = self.get(parent) {
@@ -269,10 +286,10 @@ impl Tree {
 
     /// Takes the region out. Says what it had received that is somebody else's and that no region has taken.
     pub(crate) fn leave(&mut self, key: Key) -> Left {
-        if self.get(key).is_none() {
+        let (Some(_), Some(index)) = (self.get(key), key.index()) else {
             return Left::default();
-        }
-        let region = self.regions.remove(key.slot as usize);
+        };
+        let region = self.regions.remove(index);
         let parent = region.parent.unwrap_or(ROOT);
         if let Some(parent) = self.get(parent) {
             parent.children.retain(|child| *child != key);
@@ -345,6 +362,11 @@ impl Tree {
         wait.map(|wait| wait.polled = polled).is_some()
     }
 
+    /// Whether the await in the header's own place has forwarded a request; it has not from now on.
+    pub(crate) fn take_inline_forwarded(&mut self) -> bool {
+        mem::take(&mut self.inline_forwarded)
+    }
+
     /// Takes a wait out; says whether it had forwarded, and gives the target to be dropped.
     pub(crate) fn remove_wait(&mut self, key: Key, wait: usize) -> Option<(bool, Target)> {
         let wait = self.get(key)?.waits.try_remove(wait)?;
@@ -363,15 +385,17 @@ impl Tree {
         Some(request)
     }
 
-    /// Hands a request down from `request.source`: says which handles to ask. Regions in which nothing is awaited receive it here and
+    /// Hands a request down from `request.source`: says which handles to ask. `inline` is awaited in the header's own place. Regions in which nothing is awaited receive it here and
     /// now.
     pub(crate) fn hand_down(
         &mut self,
         request: &Arc<Request>,
         due: bool,
         last: u64,
+        inline: Option<TaskRef>,
         wake: &mut Vec<WakeUp>,
     ) -> (Vec<Stop>, Vec<Target>) {
+        let mut inline = inline.map(Target::Task);
         let mut stops = Vec::new();
         let mut targets = Vec::new();
         let mut below = vec![request.source];
@@ -383,10 +407,16 @@ impl Tree {
                 continue;
             };
             let waits = region.waits.iter();
-            let (keys, found): (Vec<_>, Vec<_>) = waits
+            let (mut keys, mut found): (Vec<_>, Vec<_>) = waits
                 .filter(|(_, wait)| wait.polled.is_live(last))
                 .map(|(key, wait)| (key, wait.target.clone()))
                 .unzip();
+            if key == ROOT
+                && let Some(target) = inline.take()
+            {
+                keys.push(INLINE);
+                found.push(target);
+            }
             if found.is_empty() {
                 if !has_children {
                     self.receive(key, request, due, wake);
@@ -436,11 +466,14 @@ impl Tree {
             let Some(region) = self.get(stop.region) else {
                 continue;
             };
+            let mut inline_forwarded = false;
             for wait in &stop.forwarded {
+                inline_forwarded |= *wait == INLINE;
                 if let Some(wait) = region.waits.get_mut(*wait) {
                     wait.forwarded = true;
                 }
             }
+            self.inline_forwarded |= inline_forwarded;
             if stop.forwarded.is_empty() && !stop.has_children {
                 self.receive(stop.region, request, due, wake);
             }

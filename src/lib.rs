@@ -156,6 +156,15 @@ pub use heist_io_driver::time::{self, sleep, sleep_until};
 #[doc(inline)]
 pub use heist_runtime::{Clock, NotPaused};
 
+// Many handles as one.
+#[doc(inline)]
+pub use heist_combinators::{
+    AsCompleted, Completed, EnsureFuture, Gather, GatherAll, GatherTuple, GatherTupleAll, Handles,
+    Next, ReturnWhen, TimedOutcome, TryGather, Wait, WaitError, WaitFor, WaitFuture, as_completed,
+    ensure_future, gather, gather_tuple, shield, try_gather, try_wait, try_wait_for_body, wait,
+    wait_for, wait_for_body,
+};
+
 // Tasks that belong to a block.
 #[doc(inline)]
 pub use heist_combinators::{

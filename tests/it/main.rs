@@ -3,21 +3,27 @@
 //! One module per subject. No test can hang: each runs within `support::limited`. What needs a process of its own (a count of threads
 //! and descriptors, a fork, an exhausted limit) stands beside this directory.
 
+mod as_completed;
 mod blocking;
 mod builder;
 mod callbacks;
 mod cancelling;
 mod chains;
+mod combining;
 mod context;
 mod foreign;
+mod gather;
 mod identity;
 mod macros;
 mod net;
 mod panics;
 mod scheduling;
+mod shield;
 mod shutdown;
 mod support;
 mod sync;
 mod tasks;
 mod timers;
+mod wait;
+mod wait_for;
 mod waking;

@@ -39,6 +39,9 @@ pub trait Awaitable:
     /// The error that it has ended with, which stays where it is; none before the end, and once it was taken.
     fn error(&self) -> Option<TaskError>;
 
+    /// Whether it has ended with a value, which stays where it is, of which `holds` is true; not before the end, and once it was taken.
+    fn has_value(&mut self, holds: fn(&Self::Value) -> bool) -> bool;
+
     /// Whether it has ended with a cancellation as its outcome; differs from [`is_cancelled`](Self::is_cancelled) for a gather, which is never
     /// cancelled itself.
     fn ends_cancelled(&self) -> bool {

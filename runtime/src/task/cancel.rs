@@ -257,8 +257,12 @@ impl Call {
         let requests = &mut fields.requests;
         requests.calls.push(self.number);
         let mut wake = Vec::new();
-        let last = task.header().rare_or_new().poll_number();
-        let inline = task.header().wait();
+        let header = task.header();
+        if header.state.load().is_interrupted() {
+            requests.tree.receive_plainly();
+        }
+        let last = header.rare_or_new().poll_number();
+        let inline = header.wait();
         let (stops, targets) = requests
             .tree
             .hand_down(&request, due, last, inline, &mut wake);
@@ -444,16 +448,34 @@ pub(super) enum Met {
 #[cold]
 pub(super) fn meet(task: &TaskRef) -> Met {
     let header = task.header();
+    if header.is_plain() {
+        return Met::End(None);
+    }
     let kept = {
-        let mut fields = header.rare_or_new().lock();
+        let rare = header.rare_or_new();
+        let mut fields = rare.lock();
         let requests = &mut fields.requests;
-        if header.state.load().is_aborted() {
+        let state = header.state.load();
+        if state.is_aborted() {
             return Met::End(requests.message());
         }
-        if let Some(request) = requests.tree.take_received(ROOT) {
-            return Met::End(request.message.clone());
+        let mut returned = None;
+        if state.is_interrupted() {
+            requests.tree.receive_plainly();
+            let awaits = header.wait().is_some();
+            if !awaits && !requests.tree.is_outer(ROOT, rare.poll_number()) {
+                let received = requests.tree.take_received(ROOT);
+                return Met::End(received.and_then(|request| request.message.clone()));
+            }
+            // What is suspended now has come since: something foreign gave its value although the task was asked to end.
+            returned = requests.tree.return_received(ROOT);
+            header.state.transition_to_uninterrupted();
         }
-        requests.take_kept(header)
+        let mut kept = requests.take_kept(header);
+        if kept.is_empty() {
+            kept.extend(returned);
+        }
+        kept
     };
     let mut call = Call::new();
     call.deliver(task, None, kept, false);
@@ -474,28 +496,38 @@ impl Header {
     /// The message with which a task ends that is cancelled now.
     #[cold]
     pub(super) fn end_message(&self) -> Message {
+        // A request without a message may be in the state word alone.
         self.rare().and_then(|rare| rare.lock().requests.message())
     }
 
     pub(crate) fn cancelling(&self) -> u32 {
-        self.rare().map_or(0, |rare| rare.lock().requests.count)
+        let counted = u32::from(self.state.load().is_counted());
+        counted + self.rare().map_or(0, |rare| rare.lock().requests.count)
     }
 
     pub(super) fn uncancel(&self) -> u32 {
-        let Some(rare) = self.rare() else { return 0 };
-        let mut fields = rare.lock();
+        if self.rare().is_none() && !self.state.load().is_counted() {
+            return 0;
+        }
+        let mut fields = self.rare_or_new().lock();
         let requests = &mut fields.requests;
-        requests.count = requests.count.saturating_sub(1);
-        let withdrawn = if requests.count == 0 && !requests.kept.is_empty() {
+        let counted = u32::from(self.state.load().is_counted());
+        if requests.count > 0 {
+            requests.count -= 1;
+        } else if counted > 0 {
+            self.state.transition_to_uncounted();
+            return 0;
+        }
+        let left = requests.count + counted;
+        let withdrawn = if left == 0 && !requests.kept.is_empty() {
             self.state.transition_to_none_kept(true);
             std::mem::take(&mut requests.kept)
         } else {
             Vec::new()
         };
-        let count = requests.count;
         drop(fields);
         drop(withdrawn);
-        count
+        left
     }
 }
 
@@ -505,11 +537,36 @@ impl TaskRef {
         if self.header().state.load().is_done() {
             return false;
         }
-        let accepted = request_all(vec![Target::Task(self.clone())], message) > 0;
+        let plain = message.is_none_or(str::is_empty) && self.request_plainly();
+        let accepted = plain || request_all(vec![Target::Task(self.clone())], message) > 0;
         if accepted {
             trace::cancel_requested(self.header());
         }
         accepted
+    }
+
+    /// The common case, which takes no lock and allocates nothing: no message, and a suspended task that awaits no handle, has no regions, and was never
+    /// named, watched or asked before. False, and nothing was done, if it is another.
+    fn request_plainly(&self) -> bool {
+        let header = self.header();
+        if header.rare().is_some() || !header.state.transition_to_idle_taken() {
+            return false;
+        }
+        if header.is_plain() {
+            match self.leave_delivery_plainly() {
+                Exit::Again => {}
+                Exit::Left => return true,
+                Exit::Submit(entry) => {
+                    entry.submit(Why::Woken);
+                    return true;
+                }
+            }
+        }
+        // Lets go of it in the proper way: somebody may have left a request meanwhile.
+        let mut call = Call::new();
+        call.hold(self);
+        call.end();
+        false
     }
 
     /// Ends the task where it is suspended; see [`Task::abort`](super::Task::abort).
@@ -569,7 +626,7 @@ impl TaskRef {
             requests.count = requests.count.saturating_sub(1);
         }
         Self::withdraw(header, requests, key);
-        let count = requests.count;
+        let count = requests.count + u32::from(header.state.load().is_counted());
         let again = left.untaken.filter(|untaken| {
             let mut kept = requests.kept.iter();
             !kept.any(|kept| Arc::ptr_eq(&kept.request, untaken))
@@ -580,6 +637,11 @@ impl TaskRef {
         }
         drop(left.waker);
         count
+    }
+
+    /// A request that a region gives back, in a poll of the task on this thread.
+    pub(super) fn keep_request(&self, request: Arc<Request>) {
+        self.keep(self.header().rare_or_new().lock(), request);
     }
 
     fn keep(

@@ -201,6 +201,11 @@ impl Header {
             .compare_exchange(target.as_ptr(), std::ptr::null_mut(), Relaxed, Relaxed);
     }
 
+    /// Whether nothing can stand between a request and the task itself. The caller delivers to the task, or runs it.
+    pub(super) fn is_plain(&self) -> bool {
+        self.rare().is_none() && self.wait.load(Relaxed).is_null()
+    }
+
     /// What stands in the place of the plain await. The caller delivers to the task, or runs it, and holds the lock of its rare box.
     pub(super) fn wait(&self) -> Option<TaskRef> {
         let target = NonNull::new(self.wait.load(Relaxed))?;

@@ -246,6 +246,18 @@ impl<T: Send + 'static> Deferred<T> {
     {
         self.into()
     }
+
+    /// Takes the outcome out, or says why there is none.
+    fn lift(&mut self) -> Result<Outcome<T>, TaskError> {
+        let mut state = self.inner.state.lock();
+        if matches!(state.outcome, Slot::Pending) {
+            return Err(TaskError::invalid_state());
+        }
+        match mem::replace(&mut state.outcome, Slot::Taken) {
+            Slot::Ended(outcome) => Ok(outcome),
+            Slot::Pending | Slot::Taken => Err(TaskError::taken()),
+        }
+    }
 }
 
 impl<T: Send + 'static> Awaitable for Deferred<T> {
@@ -270,6 +282,17 @@ impl<T: Send + 'static> Awaitable for Deferred<T> {
         }
     }
 
+    fn has_value(&mut self, holds: fn(&T) -> bool) -> bool {
+        let Ok(outcome) = self.lift() else {
+            return false;
+        };
+        // Foreign code, so not under the lock. Nobody but this handle looks for the outcome meanwhile.
+        let answer = outcome.as_ref().is_ok_and(holds);
+        let taken = mem::replace(&mut self.inner.state.lock().outcome, Slot::Ended(outcome));
+        drop(taken);
+        answer
+    }
+
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> bool {
         let mut watch = self.watch.take();
         let is_done = super::awaitable::leave_waker(&*self, &mut watch, cx);
@@ -278,14 +301,7 @@ impl<T: Send + 'static> Awaitable for Deferred<T> {
     }
 
     fn take(&mut self) -> Outcome<T> {
-        let mut state = self.inner.state.lock();
-        if matches!(state.outcome, Slot::Pending) {
-            return Err(TaskError::invalid_state());
-        }
-        match mem::replace(&mut state.outcome, Slot::Taken) {
-            Slot::Ended(outcome) => outcome,
-            Slot::Pending | Slot::Taken => Err(TaskError::taken()),
-        }
+        self.lift().unwrap_or_else(Err)
     }
 
     fn identity(&self) -> usize {

@@ -59,7 +59,8 @@ impl TaskError {
         Self(Arc::new(Kind::Cancelled(message)))
     }
 
-    pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> Self {
+    /// The error of what panicked with `payload`, for combinators that call foreign code on behalf of a handle.
+    pub fn panicked(payload: Box<dyn Any + Send>) -> Self {
         let message = message_of(&*payload).map(str::to_owned);
         let payload = PanicPayload(parking_lot::Mutex::new(Some(payload)), message);
         Self(Arc::new(Kind::Panicked(payload)))

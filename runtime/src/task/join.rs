@@ -276,6 +276,11 @@ impl<T: Send + 'static> Awaitable for Task<T> {
             .flatten()
     }
 
+    fn has_value(&mut self, holds: fn(&T) -> bool) -> bool {
+        // SAFETY: this is the only handle, borrowed for as long as `holds` looks, and the task is done.
+        self.is_done() && unsafe { raw::has_value(self.task, holds) }
+    }
+
     fn ends_cancelled(&self) -> bool {
         self.is_cancelled()
     }
@@ -541,11 +546,16 @@ pub(super) enum Exit {
 /// What `task::cancel` does to the state word, with the entries that come of it.
 impl TaskRef {
     pub(super) fn leave_delivery(&self, wake: bool, interrupted: bool) -> Exit {
-        match self
-            .header()
-            .state
-            .transition_to_delivered(wake, interrupted)
-        {
+        let state = &self.header().state;
+        self.exit(state.transition_to_delivered(wake, interrupted))
+    }
+
+    pub(super) fn leave_delivery_plainly(&self) -> Exit {
+        self.exit(self.header().state.transition_to_delivered_plainly())
+    }
+
+    fn exit(&self, delivered: Delivered) -> Exit {
+        match delivered {
             Delivered::Again => Exit::Again,
             Delivered::Left => Exit::Left,
             // SAFETY: the transition made, or took over, the queue's reference.

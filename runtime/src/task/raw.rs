@@ -29,6 +29,7 @@ pub(crate) struct Vtable {
     submit: unsafe fn(NonNull<Header>, Why),
     take_outcome: unsafe fn(NonNull<Header>, *mut ()),
     peek_error: unsafe fn(NonNull<Header>) -> Option<TaskError>,
+    peek_value: unsafe fn(NonNull<Header>) -> Option<NonNull<()>>,
     discard_outcome: unsafe fn(NonNull<Header>),
     free: unsafe fn(NonNull<Header>),
     pub(super) future_name: fn() -> &'static str,
@@ -71,6 +72,7 @@ where
             submit: submit::<F, S>,
             take_outcome: take_outcome::<F, S>,
             peek_error: peek_error::<F, S>,
+            peek_value: peek_value::<F, S>,
             discard_outcome: discard_outcome::<F, S>,
             free: free::<F, S>,
             future_name: std::any::type_name::<F>,
@@ -487,6 +489,19 @@ unsafe fn peek_error<F: Future, S: Schedule>(task: NonNull<Header>) -> Option<Ta
     })
 }
 
+/// The value of the outcome, an `F::Output` in its place, if it is one and has not been taken.
+unsafe fn peek_value<F: Future, S: Schedule>(task: NonNull<Header>) -> Option<NonNull<()>> {
+    // SAFETY: by the handle's reference.
+    let cell = unsafe { task.cast::<Cell<F, S>>().as_ref() };
+    cell.stage.with(|stage| {
+        // SAFETY: rule 5, the task is done and the caller is its handle.
+        match unsafe { &*stage } {
+            Stage::Outcome(Ok(value)) => Some(NonNull::from(value).cast()),
+            Stage::Outcome(Err(_)) | Stage::Future(_) | Stage::Taken => None,
+        }
+    })
+}
+
 /// Drops an outcome that nobody will retrieve; a panic in it, or in its destructor, is reported.
 unsafe fn discard_outcome<F: Future, S: Schedule>(task: NonNull<Header>) {
     // SAFETY: by the caller's reference.
@@ -582,6 +597,18 @@ pub(super) unsafe fn take<T>(task: NonNull<Header>) -> Option<Outcome<T>> {
 pub(super) unsafe fn error(task: NonNull<Header>) -> Option<TaskError> {
     // SAFETY: by the caller's word.
     unsafe { (task.as_ref().vtable.peek_error)(task) }
+}
+
+/// Whether a task that is done ended with a value, which has not been taken, of which `holds` is true.
+///
+/// # Safety
+///
+/// The caller is the task's only handle, of this type, stays on this thread meanwhile, and has seen the task done.
+pub(super) unsafe fn has_value<T>(task: NonNull<Header>, holds: fn(&T) -> bool) -> bool {
+    // SAFETY: by the caller's word.
+    let value = unsafe { (task.as_ref().vtable.peek_value)(task) };
+    // SAFETY: a `T`, which stays in its place until the handle takes it.
+    value.is_some_and(|value| holds(unsafe { value.cast::<T>().as_ref() }))
 }
 
 /// Clears away what a handle leaves, and gives its reference back.

@@ -370,9 +370,21 @@ impl TaskRef {
     fn suspend_region(&self, key: Key, waker: &std::task::Waker, take: bool) -> Option<Cancelled> {
         let header = self.header();
         let other = (!waker::is_of(waker, header)).then_some(waker);
-        let mut fields = header.rare_or_new().lock();
-        if take && let Some(request) = fields.requests.tree.take_received(key) {
-            return Some(Cancelled(request.message.clone()));
+        let rare = header.rare_or_new();
+        let mut fields = rare.lock();
+        let tree = &mut fields.requests.tree;
+        if take && tree.has_received(key) {
+            if !tree.is_outer(key, rare.poll_number()) {
+                let received = tree.take_received(key);
+                return received.map(|request| Cancelled(request.message.clone()));
+            }
+            // What is suspended in it now has come since: something foreign gave its value although the region was asked to end.
+            let returned = tree.return_received(key);
+            drop(fields);
+            if let Some(request) = returned {
+                self.keep_request(request);
+            }
+            fields = rare.lock();
         }
         if !fields.requests.tree.wants_waker(key, other) {
             return None;

@@ -46,6 +46,7 @@ trait Source<T>: Watched + Send + Sync {
     fn is_done(&self) -> bool;
     fn is_cancelled(&self) -> bool;
     fn error(&self) -> Option<TaskError>;
+    fn has_value(&self, holds: fn(&T) -> bool) -> bool;
     fn outcome(&self) -> Outcome<T>;
     fn target(&self) -> Target;
 }
@@ -73,18 +74,27 @@ impl<A: Awaitable<Value: Clone + Sync> + Watched> Source<A::Value> for Origin<A>
         }
     }
 
+    fn has_value(&self, holds: fn(&A::Value) -> bool) -> bool {
+        self.is_done() && self.kept().as_ref().is_ok_and(holds)
+    }
+
     fn outcome(&self) -> Outcome<A::Value> {
         if !self.is_done() {
             return Err(TaskError::invalid_state());
         }
         // A clone is foreign code: made of what nobody holds a lock for.
-        self.outcome
-            .get_or_init(|| self.handle.lock().take())
-            .clone()
+        self.kept().clone()
     }
 
     fn target(&self) -> Target {
         self.target.clone()
+    }
+}
+
+impl<A: Awaitable> Origin<A> {
+    /// The outcome of a handle that has ended, taken over from it.
+    fn kept(&self) -> &Outcome<A::Value> {
+        self.outcome.get_or_init(|| self.handle.lock().take())
     }
 }
 
@@ -194,6 +204,10 @@ impl<T: Clone + Send + Sync + 'static> Awaitable for Shared<T> {
 
     fn error(&self) -> Option<TaskError> {
         self.source.error()
+    }
+
+    fn has_value(&mut self, holds: fn(&T) -> bool) -> bool {
+        self.source.has_value(holds)
     }
 
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> bool {

@@ -57,6 +57,8 @@ const ABORTED: usize = 1 << 12;
 const WATCHED: usize = 1 << 13;
 /// The outcome is a panic, or an error that its spawner called a failure. Set with DONE.
 const FAILED: usize = 1 << 14;
+/// One request is counted here, beside those that the rare box counts: the common one, made without a message to a task that has no such box.
+const COUNTED: usize = 1 << 15;
 /// The count of references takes the bits from here up.
 const REF_ONE: usize = 1 << 16;
 /// What stands in the way of a plain value at the end.
@@ -214,6 +216,16 @@ impl Snapshot {
     /// Whether there is a request that no suspended await has met yet.
     pub(crate) const fn is_requested(self) -> bool {
         self.0 & REQUESTED != 0
+    }
+
+    /// Whether the task itself has received a request.
+    pub(crate) const fn is_interrupted(self) -> bool {
+        self.0 & INTERRUPTED != 0
+    }
+
+    /// Whether one request is counted in the word.
+    pub(crate) const fn is_counted(self) -> bool {
+        self.0 & COUNTED != 0
     }
 
     pub(crate) const fn is_aborted(self) -> bool {
@@ -386,6 +398,22 @@ impl Snapshot {
         (next, Delivered::Left)
     }
 
+    /// Takes a task that is suspended and not woken; false if it is anything else.
+    const fn take_idle(self) -> (Self, bool) {
+        if self.is_done() || self.keeps_requests() || self.is_queued() {
+            return (self, false);
+        }
+        (self.with(DELIVERING), true)
+    }
+
+    /// The end of the delivery of a request without a message to a task in which nothing but the task itself can receive it.
+    const fn delivered_plainly(self) -> (Self, Delivered) {
+        match self.delivered(true, true) {
+            (next, Delivered::Again) => (next, Delivered::Again),
+            (next, answer) => (next.with(COUNTED), answer),
+        }
+    }
+
     const fn abort(self) -> (Self, Abort) {
         if self.is_done() {
             return (self, Abort::Refused);
@@ -446,6 +474,7 @@ impl fmt::Debug for Snapshot {
             (ABORTED, "ABORTED"),
             (WATCHED, "WATCHED"),
             (FAILED, "FAILED"),
+            (COUNTED, "COUNTED"),
         ];
         for (bit, name) in names {
             if self.0 & bit != 0 {
@@ -573,6 +602,19 @@ impl State {
 
     pub(crate) fn transition_to_delivered(&self, wake: bool, interrupted: bool) -> Delivered {
         self.update(|state| state.delivered(wake, interrupted))
+    }
+
+    pub(crate) fn transition_to_idle_taken(&self) -> bool {
+        self.update(Snapshot::take_idle)
+    }
+
+    pub(crate) fn transition_to_delivered_plainly(&self) -> Delivered {
+        self.update(Snapshot::delivered_plainly)
+    }
+
+    /// The request that the word counts is taken back.
+    pub(crate) fn transition_to_uncounted(&self) {
+        self.update(|state| (state.without(COUNTED), ()));
     }
 
     pub(crate) fn transition_to_aborted(&self) -> Abort {

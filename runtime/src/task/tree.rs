@@ -373,6 +373,31 @@ impl Tree {
         Some((wait.forwarded, wait.target))
     }
 
+    /// What the state word says alone: a request without a message was received by the task.
+    pub(crate) fn receive_plainly(&mut self) {
+        if self.root.received.is_none() {
+            self.root.received = Some(Received {
+                request: Request::new(ROOT, None),
+                due: false,
+            });
+        }
+    }
+
+    /// Whether a region lies, or a handle is awaited, in this one, so that a request does not concern the region itself.
+    pub(crate) fn is_outer(&mut self, key: Key, last: u64) -> bool {
+        let has_children = !self.live_children(key, last).is_empty();
+        has_children
+            || self.get(key).is_some_and(|region| {
+                let mut waits = region.waits.iter();
+                waits.any(|(_, wait)| wait.polled.is_live(last))
+            })
+    }
+
+    /// Gives back what the region has received and cannot answer: what lies in it has come since.
+    pub(crate) fn return_received(&mut self, key: Key) -> Option<Arc<Request>> {
+        Some(self.get(key)?.received.take()?.request)
+    }
+
     pub(crate) fn has_received(&mut self, key: Key) -> bool {
         self.get(key)
             .is_some_and(|region| region.received.is_some())

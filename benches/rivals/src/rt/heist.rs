@@ -17,7 +17,7 @@ pub(crate) struct Heist;
 /// A task that takes it for granted that it ends well.
 pub(crate) struct Joined<T>(Task<T>);
 
-impl<T> Future for Joined<T> {
+impl<T: Send + 'static> Future for Joined<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {

@@ -1,0 +1,110 @@
+//! What the combinators share: a waker for each child, jobs that follow one another instead of nesting, and foreign code whose panic
+//! ends here.
+//!
+//! A combinator learns of a child's end by the waker that it leaves with the child's handle, which names the child: nobody polls all
+//! children because one woke. The waker is called on the thread that ends the child.
+
+use heist_runtime::TaskError;
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+
+/// Who is told of the end of each of its children.
+pub(crate) trait Parent: Send + Sync + 'static {
+    /// Child `index` has, most likely, ended. `waker` is the one that said so.
+    fn child_ended(self: Arc<Self>, index: usize, waker: &Waker);
+}
+
+/// A child, as its parent is told of it.
+struct Child<P> {
+    parent: Arc<P>,
+    index: usize,
+}
+
+/// The waker to leave with child `index`.
+pub(crate) fn waker_of<P: Parent>(parent: &Arc<P>, index: usize) -> Waker {
+    let parent = parent.clone();
+    Waker::from(Arc::new(Child { parent, index }))
+}
+
+impl<P: Parent> Wake for Child<P> {
+    fn wake(self: Arc<Self>) {
+        in_turn(move || {
+            let waker = Waker::from(self.clone());
+            self.parent.clone().child_ended(self.index, &waker);
+        });
+    }
+}
+
+type Job = Box<dyn FnOnce()>;
+
+thread_local! {
+    /// The jobs that came up while one ran on this thread; none if none runs.
+    static JOBS: RefCell<Option<VecDeque<Job>>> = const { RefCell::new(None) };
+}
+
+/// Runs `job`: now, or, if this is inside another one, after that. So a gather of a gather of a million gathers ends without recursion.
+pub(crate) fn in_turn(job: impl FnOnce() + 'static) {
+    let mut job = Some(job);
+    let begin = |jobs: &RefCell<Option<VecDeque<Job>>>| {
+        let mut jobs = jobs.borrow_mut();
+        match (&mut *jobs, job.take()) {
+            (Some(jobs), Some(job)) => jobs.push_back(Box::new(job)),
+            (none, again) => {
+                *none = Some(VecDeque::new());
+                job = again;
+            }
+        }
+    };
+    // Fails while the thread's last destructors run: then it is nested, if at all.
+    let _ = JOBS.try_with(begin);
+    let Some(job) = job else { return };
+    discard(caught(job));
+    while let Some(next) = next_job() {
+        discard(caught(next));
+    }
+}
+
+fn next_job() -> Option<Job> {
+    let next = |jobs: &RefCell<Option<VecDeque<Job>>>| {
+        let mut jobs = jobs.borrow_mut();
+        let next = jobs.as_mut().and_then(VecDeque::pop_front);
+        if next.is_none() {
+            *jobs = None;
+        }
+        next
+    };
+    JOBS.try_with(next).ok().flatten()
+}
+
+/// Calls foreign code; gives its panic.
+pub(crate) fn caught<R>(foreign: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
+    catch_unwind(AssertUnwindSafe(foreign))
+}
+
+/// Drops a foreign value whose destructor's panic has nowhere to go. The payload of that panic may panic in turn, and is leaked then: it
+/// has to end somewhere.
+pub(crate) fn discard<T>(value: T) {
+    if let Err(payload) = caught(|| drop(value))
+        && let Err(again) = caught(|| drop(payload))
+    {
+        std::mem::forget(again);
+    }
+}
+
+/// An error that came when nobody waited for it any more. The one place where combinators report such.
+///
+/// A child whose handle they have let go of reports its failure itself: the runtime does so for every detached task. This is for the outcome that was
+/// taken from the handle already.
+#[cold]
+pub(crate) fn unretrieved(error: &TaskError) {
+    if !error.is_cancelled() {
+        // A subscriber is foreign code too.
+        discard(caught(|| {
+            tracing::error!(target: "heist", %error, "a task failed when nobody waited for it any more");
+        }));
+    }
+}

@@ -130,6 +130,11 @@ pub mod task {
         TaskEnded, TaskError, TaskId, TaskRef, YieldNow, catch_cancel, promise,
         propagate_cancelled, yield_now,
     };
+    // For those who write handles and combinators of their own.
+    #[doc(inline)]
+    pub use heist_runtime::task::{
+        Answer, Forward, Later, OnCancel, Region, RegionRef, Target, Unwound, deferred, request_all,
+    };
 }
 
 // Code that blocks, and threads outside.

@@ -238,9 +238,11 @@ impl Scheduler {
     /// runs or waits.
     ///
     /// What stops running is counted elsewhere before: a worker that calls `block_on` as a root, a root's thread as astray, and what any of
-    /// them has woken as awake. So each is asked after those that hand over to it, and the workers, to whom all do, once more.
+    /// them has woken as awake. So each is asked after those that hand over to it, and the workers, to whom all do, once more. The queues
+    /// are asked because a worker that falls asleep is not counted awake while it looks at them once more.
     fn is_quiet(&self, is_pool_busy: impl FnOnce() -> bool) -> bool {
         self.idle.awake() == 0
+            && !self.is_work()
             && !is_pool_busy()
             && self.roots.load(Acquire) == 0
             && self.is_unwatched()

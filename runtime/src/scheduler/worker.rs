@@ -363,7 +363,7 @@ impl Worker {
         }
         self.searching.set(false);
         slot.counters.parks.add(1);
-        match scheduler.driver.try_lock() {
+        let claimed = match scheduler.driver.try_lock() {
             Some(mut driver) => {
                 if slot.parker.begin_in_driver() {
                     let idle = scheduler.io.clock().is_paused()
@@ -377,14 +377,18 @@ impl Worker {
                             .park_until(Instant::now().checked_add(DRIVER_FAILED));
                     }
                 }
+                // Counted awake before anybody else can enter the driver: what this turn has found is not woken yet, and time must not go on
+                // meanwhile.
+                scheduler.idle.wake(self.index)
             }
             None => {
                 // Whoever is in the driver may not have known that this was the last one awake.
                 scheduler.quieted();
                 slot.parker.park();
+                scheduler.idle.wake(self.index)
             }
-        }
-        self.searching.set(scheduler.idle.wake(self.index));
+        };
+        self.searching.set(claimed);
         slot.give_permit();
         scheduler.monitor.wake_if_asleep();
         self.dispatch();

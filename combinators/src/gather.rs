@@ -155,12 +155,22 @@ where
     }
 }
 
+/// Awaiting a gather suspends, though all children may have ended; unless there are none.
+fn point_of_cancellation<T: Send + 'static>(gathered: Deferred<T>, is_empty: bool) -> Deferred<T> {
+    if is_empty {
+        gathered
+    } else {
+        gathered.suspending()
+    }
+}
+
 impl<A: Awaitable> IntoFuture for Gather<A> {
     type Output = Result<Vec<A::Value>, TaskError>;
     type IntoFuture = Deferred<Vec<A::Value>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        self.start()
+        let is_empty = self.handles.is_empty();
+        point_of_cancellation(self.start(), is_empty)
     }
 }
 
@@ -169,7 +179,8 @@ impl<A: Awaitable> IntoFuture for GatherAll<A> {
     type IntoFuture = Deferred<Vec<Result<A::Value, TaskError>>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        self.start()
+        let is_empty = self.handles.is_empty();
+        point_of_cancellation(self.start(), is_empty)
     }
 }
 
@@ -183,7 +194,8 @@ where
     type IntoFuture = Deferred<Result<Vec<T>, E>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        self.start()
+        let is_empty = self.handles.is_empty();
+        point_of_cancellation(self.start(), is_empty)
     }
 }
 

@@ -155,6 +155,21 @@ impl Driver {
         idle: bool,
         batch: &mut WakeBatch,
     ) -> io::Result<Turned> {
+        self.turn_when(max_wait, || idle, batch)
+    }
+
+    /// As [`turn`](Driver::turn), where other threads may begin to run at any time: `is_idle` is
+    /// asked again, between two looks at the deadlines, before the clock is moved.
+    ///
+    /// # Errors
+    ///
+    /// As [`turn`](Driver::turn).
+    pub fn turn_when(
+        &mut self,
+        max_wait: Option<Duration>,
+        is_idle: impl Fn() -> bool,
+        batch: &mut WakeBatch,
+    ) -> io::Result<Turned> {
         let mut turned = Turned::default();
         let mut now = None;
         self.expire(&mut now, &mut turned, batch);
@@ -164,7 +179,7 @@ impl Driver {
         }
         let shared = &self.handle.shared;
         let paused = shared.clock.is_paused();
-        if idle && paused && self.jump(&mut turned, batch)? {
+        if paused && is_idle() && self.jump(is_idle, &mut turned, batch)? {
             return Ok(turned);
         }
         let timeout = self.prepare_to_wait(max_wait, paused, now);
@@ -260,13 +275,28 @@ impl Driver {
     /// With the clock paused and nothing else to run: if no event is there, moves the clock to the
     /// next deadline. False if there is nothing to do but wait.
     #[cold]
-    fn jump(&mut self, turned: &mut Turned, batch: &mut WakeBatch) -> io::Result<bool> {
+    fn jump(
+        &mut self,
+        is_idle: impl Fn() -> bool,
+        turned: &mut Turned,
+        batch: &mut WakeBatch,
+    ) -> io::Result<bool> {
         self.wait(Some(Duration::ZERO), turned, batch)?;
         if turned.notified || turned.events > 0 {
             return Ok(true);
         }
-        let earliest = self.handle.shared.earliest();
-        if earliest == NEVER || !self.handle.shared.clock.jump_to(earliest) {
+        let shared = &self.handle.shared;
+        let earliest = loop {
+            let earliest = shared.earliest();
+            if earliest == NEVER || !is_idle() {
+                return Ok(false);
+            }
+            // Who ran before the question may have left an earlier deadline; who runs from now on begins after the jump.
+            if shared.earliest() == earliest {
+                break earliest;
+            }
+        };
+        if !shared.clock.jump_to(earliest) {
             return Ok(false);
         }
         self.expire_at(earliest, turned, batch);

@@ -90,7 +90,7 @@ impl<W: Handles> IntoFuture for GatherTuple<W> {
     type IntoFuture = Deferred<W::Values>;
 
     fn into_future(self) -> Self::IntoFuture {
-        self.start()
+        self.start().suspending()
     }
 }
 
@@ -99,7 +99,7 @@ impl<W: Handles> IntoFuture for GatherTupleAll<W> {
     type IntoFuture = Deferred<W::Outcomes>;
 
     fn into_future(self) -> Self::IntoFuture {
-        self.start()
+        self.start().suspending()
     }
 }
 

@@ -305,17 +305,22 @@ impl Worker {
     #[cold]
     fn look_at_driver(&self) {
         if let Some(mut driver) = self.scheduler().driver.try_lock() {
-            self.turn(&mut driver, Some(Duration::ZERO), false);
+            self.turn(&mut driver, Some(Duration::ZERO), || false);
             drop(driver);
             self.dispatch();
         }
     }
 
     /// One turn of the driver; false if it failed.
-    fn turn(&self, driver: &mut Driver, wait: Option<Duration>, idle: bool) -> bool {
+    fn turn(
+        &self,
+        driver: &mut Driver,
+        wait: Option<Duration>,
+        is_idle: impl Fn() -> bool,
+    ) -> bool {
         let counters = &self.slot().counters;
         counters.driver_turns.add(1);
-        match driver.turn(wait, idle, &mut self.batch.borrow_mut()) {
+        match driver.turn_when(wait, is_idle, &mut self.batch.borrow_mut()) {
             Ok(turned) => {
                 counters.io_events.add(turned.events);
                 counters.timers_fired.add(turned.timers);
@@ -366,9 +371,9 @@ impl Worker {
         let claimed = match scheduler.driver.try_lock() {
             Some(mut driver) => {
                 if slot.parker.begin_in_driver() {
-                    let idle = scheduler.io.clock().is_paused()
-                        && scheduler.is_quiet(|| self.handle.pool().is_busy());
-                    let turned = self.turn(&mut driver, None, idle);
+                    let turned = self.turn(&mut driver, None, || {
+                        scheduler.is_quiet(|| self.handle.pool().is_busy())
+                    });
                     slot.parker.end();
                     if !turned {
                         // Its descriptor was closed by somebody else, say: tasks that need no I/O go on, and nobody spins.

@@ -142,6 +142,8 @@ pub(crate) fn leave_waker(
 pub(crate) struct Await {
     leaf: Leaf,
     wait: Option<Wait>,
+    /// It suspends although the handle has ended.
+    at_least_once: bool,
 }
 
 impl Await {
@@ -149,7 +151,14 @@ impl Await {
         Self {
             leaf: Leaf::new(),
             wait: None,
+            at_least_once: false,
         }
+    }
+
+    /// One that suspends at least once, and so is a point of cancellation.
+    pub(crate) fn suspending(mut self) -> Self {
+        self.at_least_once = true;
+        self
     }
 
     /// Polls `handle`, of which this is a part that was taken out for the time. `direct` if it is the one handle of a task.
@@ -195,6 +204,11 @@ impl Await {
             return Poll::Pending;
         }
         if handle.poll_ended(cx) {
+            if self.at_least_once {
+                self.leaf.suspend();
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             leaf::spend();
             return Poll::Ready(handle.take());
         }

@@ -239,6 +239,13 @@ impl<T: Send + 'static> Deferred<T> {
         }
     }
 
+    /// The same handle, whose await suspends at least once: a point of cancellation, as awaiting a gather is in asyncio though all its children
+    /// have ended.
+    pub fn suspending(mut self) -> Self {
+        self.waits = mem::take(&mut self.waits).suspending();
+        self
+    }
+
     /// A handle that can be cloned and gives the outcome any number of times.
     pub fn shared(self) -> Shared<T>
     where
@@ -364,7 +371,8 @@ impl<T: Send + 'static> Watched for Deferred<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> From<Deferred<T>> for Shared<T> {
-    fn from(deferred: Deferred<T>) -> Self {
-        Self::new(deferred)
+    fn from(mut deferred: Deferred<T>) -> Self {
+        let waits = mem::take(&mut deferred.waits);
+        Self::new(deferred, waits)
     }
 }

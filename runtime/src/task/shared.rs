@@ -113,7 +113,8 @@ impl<A: Awaitable + Watched> Watched for Origin<A> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Shared<T> {
-    pub(super) fn new<A: Awaitable<Value = T> + Watched>(handle: A) -> Self {
+    /// `waits`: as far as the handle has been awaited.
+    pub(super) fn new<A: Awaitable<Value = T> + Watched>(handle: A, waits: Await) -> Self {
         let origin = Origin {
             target: handle.target(),
             handle: Mutex::new(handle),
@@ -122,7 +123,7 @@ impl<T: Clone + Send + Sync + 'static> Shared<T> {
         Self {
             source: Arc::new(origin),
             watch: None,
-            waits: Await::new(),
+            waits,
         }
     }
 
@@ -264,6 +265,6 @@ impl<T> fmt::Debug for Shared<T> {
 
 impl<T: Clone + Send + Sync + 'static> From<Task<T>> for Shared<T> {
     fn from(task: Task<T>) -> Self {
-        Self::new(task)
+        Self::new(task, Await::new())
     }
 }

@@ -19,10 +19,16 @@ impl Body {
         let gathered = {
             let mut names = self.run.names.lock();
             let args = self.arguments(&mut names, of)?;
-            let gathered = if return_exceptions {
-                Joint::GatherAll(heist::gather(args).return_exceptions().start().shared())
-            } else {
-                Joint::Gather(heist::try_gather(args).start().shared())
+            let gathered = match (return_exceptions, bind) {
+                (true, Some(_)) => {
+                    Joint::GatherAll(heist::gather(args).return_exceptions().start().shared())
+                }
+                (true, None) => {
+                    let gather = heist::gather(args).return_exceptions();
+                    Joint::GatherAll(gather.into_future().shared())
+                }
+                (false, Some(_)) => Joint::Gather(heist::try_gather(args).start().shared()),
+                (false, None) => Joint::Gather(heist::try_gather(args).into_future().shared()),
             };
             if let Some(bind) = bind {
                 names.bind(bind, Entry::Handle(Handle::Joint(gathered)));

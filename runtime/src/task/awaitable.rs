@@ -177,11 +177,9 @@ impl Await {
         }
         let interrupted = leaf::interrupted();
         if handle.ends_cancelled() {
-            let wait = self.wait.take();
-            let region = wait.as_ref().map(|wait| (wait.task.clone(), wait.region()));
-            let forwarded = wait.is_some_and(Wait::end);
+            let forwarded = self.wait.take().is_some_and(Wait::end);
             if forwarded || interrupted {
-                return self.unwind(handle, region.filter(|_| interrupted));
+                return self.unwind(handle, interrupted);
             }
         } else if interrupted {
             return Poll::Pending;
@@ -238,9 +236,13 @@ impl Await {
     fn unwind<A: Awaitable, T>(
         &mut self,
         handle: &mut A,
-        received: Option<(TaskRef, Key)>,
+        interrupted: bool,
     ) -> Poll<Result<T, TaskError>> {
-        if let Some((task, region)) = received {
+        if interrupted
+            && let Some(task) = current::current_task()
+            && let Some(region) = region_here(&task)
+        {
+            // One cancellation, not two: what the region has received ends here as well.
             task.consume_received(region);
         }
         match handle.error().map(TaskError::into_cancelled) {
@@ -288,13 +290,6 @@ impl Wait {
         let entry = task.add_wait(region, handle.target(), cx)?;
         let place = Place::Tree { region, entry };
         Some(Self { task, place })
-    }
-
-    fn region(&self) -> Key {
-        match self.place {
-            Place::Inline(_) => ROOT,
-            Place::Tree { region, .. } => region,
-        }
     }
 
     /// It is polled again; false if that is in another task or region now.

@@ -92,7 +92,8 @@
 // Running: a program, a runtime, a reference to one.
 #[doc(inline)]
 pub use heist_runtime::{
-    Builder, EnterGuard, Failure, Handle, LateTask, PanicPolicy, Runtime, ShutdownReport, run,
+    Builder, EnterGuard, Failure, FailureKind, Handle, LateTask, PanicPolicy, Runtime,
+    ShutdownReport, run,
 };
 
 // The attributes.
@@ -126,9 +127,9 @@ pub use heist_runtime::{
 pub mod task {
     #[doc(inline)]
     pub use heist_runtime::task::{
-        Awaitable, Builder, Cancelled, CatchCancel, Deferred, Ended, Promise, Shared, Task,
-        TaskEnded, TaskError, TaskId, TaskRef, YieldNow, catch_cancel, promise,
-        propagate_cancelled, yield_now,
+        Awaitable, Builder, Cancel, CancelOutcome, Cancelled, CatchCancel, Deferred, Ended,
+        Promise, Shared, Task, TaskEnded, TaskError, TaskId, TaskRef, YieldNow, catch_cancel,
+        check_cancelled, promise, propagate_cancelled, yield_now,
     };
     // For those who write handles and combinators of their own.
     #[doc(inline)]
@@ -139,7 +140,9 @@ pub mod task {
 
 // Code that blocks, and threads outside.
 #[doc(inline)]
-pub use heist_runtime::{concurrent, run_coroutine_threadsafe, spawn_blocking};
+pub use heist_runtime::{
+    concurrent, run_coroutine_threadsafe, spawn_blocking, try_run_coroutine_threadsafe,
+};
 
 // Closures that are called soon, or at a time.
 #[doc(inline)]

@@ -9,7 +9,7 @@
 //! never outlives the region that it was made against, and the task's count balances. Nobody is asked, woken or dropped with the lock held.
 
 use heist_runtime::leaf::{self, Leaf};
-use heist_runtime::task::{Cancelled, Region, Target, Task, TaskRef, catch_cancel, request_all};
+use heist_runtime::task::{Cancelled, Region, Target, Task, TaskRef, Unwound, request_all};
 use parking_lot::Mutex;
 use pin_project_lite::pin_project;
 use slab::Slab;
@@ -448,6 +448,8 @@ impl TaskGroup {
             member.task = Some(task.clone());
         }
         drop(state);
+        // The block's error tells of its failure.
+        task.set_answered();
         let (group, child) = (self.0.clone(), task.clone());
         task.add_done_callback(move || group.child_ended(key, child));
         if late {
@@ -733,7 +735,7 @@ async fn wait_for_children(group: &Group) -> Option<Cancelled> {
         loop {
             let mut leaf = Leaf::new();
             let empty = std::future::poll_fn(|cx| group.poll_empty(&mut leaf, cx));
-            let Err(cancelled) = catch_cancel(empty).await else {
+            let Err(Unwound { cancelled, .. }) = Region::new(empty).await else {
                 return;
             };
             let is_open = group.state.lock().phase == Phase::Open;

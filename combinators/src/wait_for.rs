@@ -153,7 +153,7 @@ pub fn try_wait_for_body<F, T, E>(
 where
     F: Future<Output = Result<T, E>> + Send + 'static,
     T: Send + 'static,
-    E: Send + 'static,
+    E: std::fmt::Debug + Send + 'static,
 {
     let after = after.into();
     WaitFor::new(async move {

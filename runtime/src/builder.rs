@@ -2,7 +2,8 @@
 
 use crate::blocking::BlockingPool;
 use crate::current::BUDGET;
-use crate::handle::{Failure, Handle};
+use crate::failure::Failure;
+use crate::handle::Handle;
 use crate::runtime::Runtime;
 use crate::scheduler::{MAX_SPARES, Scheduler, ThreadConfig};
 use heist_io_driver::{Clock, Config as DriverConfig, Driver, Refused};
@@ -44,6 +45,7 @@ pub(crate) struct Config {
     pub(crate) shutdown: Duration,
     pub(crate) slow_poll: Duration,
     pub(crate) budget: u32,
+    pub(crate) debug: bool,
 }
 
 /// Builds a [`Runtime`].
@@ -72,6 +74,7 @@ pub struct Builder {
     shutdown: Duration,
     slow_poll: Duration,
     budget: u32,
+    debug: bool,
     portable_driver: Option<bool>,
 }
 
@@ -99,8 +102,17 @@ impl Builder {
             shutdown: SHUTDOWN,
             slow_poll: SLOW_POLL,
             budget: BUDGET,
+            debug: cfg!(debug_assertions),
             portable_driver: None,
         }
+    }
+
+    /// Debug mode: what costs a little to watch for is reported to the [exception handler](Self::exception_handler), a cancellation that was swallowed for one.
+    /// On by default where debug assertions are. asyncio's debug mode.
+    #[doc(alias = "set_debug")]
+    pub fn debug(mut self, on: bool) -> Self {
+        self.debug = on;
+        self
     }
 
     /// How many workers run tasks. The default is one for each core that the process may use; zero counts as one, and more than 4,096 as
@@ -226,6 +238,7 @@ impl Builder {
             shutdown: self.shutdown,
             slow_poll: self.slow_poll,
             budget: self.budget,
+            debug: self.debug,
         };
         let handle = Handle::new(scheduler, pool, config);
         if self.threaded {

@@ -146,6 +146,7 @@ pub(crate) fn with_scope<R>(f: impl FnOnce(Option<&Scope>) -> R) -> R {
 
 /// Marks the innermost region as unwinding; gives the cancellation back if there is none.
 pub(crate) fn unwind(cancelled: Cancelled) -> Result<(), Cancelled> {
+    caught(None);
     with_scope(|scope| match scope {
         Some(scope) => {
             scope.unwinding.set(Some(cancelled));
@@ -153,6 +154,16 @@ pub(crate) fn unwind(cancelled: Cancelled) -> Result<(), Cancelled> {
         }
         None => Err(cancelled),
     })
+}
+
+/// The current task has caught a cancellation there, or answers the one that it had caught.
+pub(crate) fn caught(at: Option<&'static std::panic::Location<'static>>) {
+    let frame = POINTERS.with(|pointers| pointers.tasks.get());
+    // SAFETY: by the invariants of `tasks` and `Frame::task`.
+    if let Some(frame) = unsafe { frame.as_ref() } {
+        // SAFETY: as above.
+        unsafe { frame.task.as_ref() }.caught(at);
+    }
 }
 
 /// How many requests the current task counts.
@@ -319,6 +330,35 @@ pub fn current_task() -> Option<TaskRef> {
 /// A task may see another one after each await.
 pub fn current_worker() -> Option<usize> {
     with_worker(|worker| worker.map(Worker::index))
+}
+
+/// Whether the current task was asked to end and has not met that yet: for closures of `spawn_blocking`, and loops that do not await.
+///
+/// # Errors
+///
+/// It was: return as soon as can be, the value is dropped anyway.
+///
+/// # Examples
+///
+/// ```
+/// # heist_runtime::run(async {
+/// let digits = heist_runtime::spawn_blocking(|| {
+///     for _ in 0..1_000 {
+///         heist_runtime::task::check_cancelled()?;
+///         // a piece of work
+///     }
+///     Ok::<_, heist_runtime::Cancelled>(42)
+/// });
+/// assert_eq!(digits.await.unwrap(), Ok(42));
+/// # }).unwrap();
+/// ```
+pub fn check_cancelled() -> Result<(), Cancelled> {
+    let frame = POINTERS.with(|pointers| pointers.tasks.get());
+    // SAFETY: by the invariants of `tasks` and `Frame::task`.
+    match unsafe { frame.as_ref() }.map(|frame| unsafe { frame.task.as_ref() }) {
+        Some(task) if task.is_requested() => Err(Cancelled::from_message(task.requested_message())),
+        _ => Ok(()),
+    }
 }
 
 /// Every unfinished task of this thread's runtime, that of a `block_on` included (as asyncio lists `main`); empty where there is no

@@ -4,13 +4,14 @@ use crate::blocking::{BlockingPool, BlockingScheduler, Closure};
 use crate::builder::{Config, PanicPolicy};
 use crate::callbacks::Line;
 use crate::current::{self, EnterGuard};
+use crate::failure::{self, Failure};
 use crate::metrics::Metrics;
 use crate::scheduler::{Scheduler, Worker};
 use crate::shutdown::Shutdown;
 use crate::spawn::Told;
 use crate::task::{
     Header, Judge, PollRoot, Refusal, Registry, Results, Root, Route, Runnable, Schedule, Task,
-    TaskError, TaskRef, Values, Why, contain, new_task, run_root,
+    TaskError, TaskRef, Values, Why, new_task, run_root,
 };
 use crate::trace;
 use heist_io_driver::{Clock, fork, leaf};
@@ -126,6 +127,11 @@ impl Handle {
         Arc::ptr_eq(&self.0.core, &other.0.core)
     }
 
+    /// Tells the exception handler.
+    pub(crate) fn tell(&self, failure: Failure) {
+        failure::tell(self.config().exception_handler.as_deref(), failure);
+    }
+
     /// Whether this process is a child, forked after the runtime was built.
     pub(crate) fn is_forked(&self) -> bool {
         self.0.core.generation != fork::generation()
@@ -164,7 +170,7 @@ impl Handle {
     where
         F: Future<Output = Result<T, E>> + Send + 'static,
         T: Send + 'static,
-        E: Send + 'static,
+        E: fmt::Debug + Send + 'static,
     {
         self.spawn_at::<Results, _>(Location::caller(), Told::default(), || future)
     }
@@ -439,19 +445,14 @@ impl Schedule for Handle {
 
     #[cold]
     fn unhandled(&self, task: TaskRef, error: TaskError) {
-        match &self.config().exception_handler {
-            Some(handler) => {
-                // A panic in it is contained, and the policy holds all the same.
-                let failure = Failure { task, error };
-                contain(|| handler(&failure));
-                contain(|| drop(failure));
+        let is_panic = error.is_panic();
+        self.tell(Failure::unretrieved(Some(task), error));
+        if is_panic {
+            match self.config().panic_policy {
+                PanicPolicy::Report => {}
+                PanicPolicy::Shutdown => self.close(Some("a task of this runtime panicked")),
+                PanicPolicy::Abort => std::process::abort(),
             }
-            None => trace::unhandled(&task, &error),
-        }
-        match self.config().panic_policy {
-            PanicPolicy::Report => {}
-            PanicPolicy::Shutdown => self.close(Some("a task of this runtime panicked")),
-            PanicPolicy::Abort => std::process::abort(),
         }
     }
 }
@@ -474,30 +475,6 @@ impl Route for HandleRoute {
             }),
             Self::Injected(handle) => handle.scheduler().inject(task),
         }
-    }
-}
-
-/// A task's failure that no handle retrieved: what the exception handler is told.
-///
-/// asyncio's context of `call_exception_handler`.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Failure {
-    /// The task that failed.
-    pub task: TaskRef,
-    /// Its error.
-    pub error: TaskError,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}, spawned at {}: {}",
-            self.task.name(),
-            self.task.spawned_at(),
-            self.error
-        )
     }
 }
 

@@ -8,7 +8,7 @@
 //!   task                                  one task
 //!   scheduler                             all workers
 //!   current                               the thread-local: which runtime, worker and task
-//!   metrics, trace                        what it says of itself
+//!   failure, metrics, trace               what it says of itself
 //!   entry                                 what #[heist::main] and #[heist::test] expand to
 //!   sync_switch                           the edge: primitives
 //! ```
@@ -19,6 +19,7 @@ mod callbacks;
 pub mod context;
 mod current;
 mod entry;
+mod failure;
 mod handle;
 mod metrics;
 mod runtime;
@@ -35,12 +36,13 @@ pub use heist_io_driver::{Clock, NotPaused, leaf, time};
 pub use builder::{Builder, PanicPolicy};
 pub use callbacks::{CallHandle, TimerHandle};
 pub use current::{EnterGuard, all_tasks, current_task, current_worker};
-pub use handle::{Failure, Handle};
+pub use failure::{Failure, FailureKind};
+pub use handle::Handle;
 pub use metrics::{Metrics, WorkerMetrics};
 pub use runtime::{Runtime, run, spawn, spawn_blocking, spawn_with, try_spawn};
 pub use shutdown::{LateTask, ShutdownReport};
 pub use task::{Cancelled, Task, TaskError, TaskId, TaskRef, catch_cancel};
-pub use threadsafe::{concurrent, run_coroutine_threadsafe};
+pub use threadsafe::{concurrent, run_coroutine_threadsafe, try_run_coroutine_threadsafe};
 
 /// What the macros expand to. No part of the public interface.
 #[doc(hidden)]

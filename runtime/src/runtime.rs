@@ -173,7 +173,7 @@ pub fn try_spawn<F, T, E>(future: F) -> Task<F::Output>
 where
     F: Future<Output = Result<T, E>> + Send + 'static,
     T: Send + 'static,
-    E: Send + 'static,
+    E: std::fmt::Debug + Send + 'static,
 {
     crate::spawn::spawn_here::<Results, _>(std::panic::Location::caller(), Told::default(), || {
         future

@@ -13,6 +13,7 @@
 //! blocking closure of it, does not wait for itself.
 
 use crate::current;
+use crate::failure::Failure;
 use crate::handle::Handle;
 use crate::scheduler::Worker;
 use crate::task::{Header, TaskRef};
@@ -129,7 +130,8 @@ impl Handle {
     /// same report. Called from a task of this runtime, that task and its worker are left out: they end when the task does. If somebody else
     /// shuts down already and waits for it, such a caller does not wait in turn, and learns what has not ended yet.
     ///
-    /// What is late is left to itself: it ends when its poll, or its blocking closure, returns.
+    /// A task that has not ended by the deadline is [aborted](crate::Task::abort), and told of in the report and to the exception handler. What is late even
+    /// then is left to itself: it ends when its poll, or its blocking closure, returns.
     pub fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let began = Instant::now();
         let until = began + deadline.min(FOR_EVER);
@@ -203,6 +205,8 @@ impl Handle {
             self.drain_own_seat(own.tasks.len(), until);
         }
         self.pool().wait_ended(own.blocking, until);
+        let late_tasks = self.late_tasks(&own);
+        self.force(&own, replaced, &late_tasks);
         self.scheduler().stop();
         let leave = until.max(Instant::now() + LEAVE);
         let workers_ended = self.scheduler().join(Some(leave), own.worker);
@@ -210,9 +214,33 @@ impl Handle {
             self.scheduler().clear();
         }
         let mut report = self.report(began, &own, workers_ended);
+        report.late_tasks = late_tasks;
         report.took = began.elapsed();
         trace::shutdown_ended(report.late_tasks.len(), report.late_blocking_threads);
         report
+    }
+
+    /// What has not ended in time is dropped where it is suspended, and told of.
+    fn force(&self, own: &Own, replaced: bool, late: &[LateTask]) {
+        if late.is_empty() {
+            return;
+        }
+        current::without_worker(|| {
+            for LateTask { task, .. } in late {
+                task.abort("the runtime was shut down, and the time was up");
+            }
+        });
+        let until = Instant::now() + LEAVE;
+        if self.scheduler().is_threaded() {
+            self.registry().wait_drained(own.tasks.len(), until);
+        } else if replaced {
+            self.drain_seat(own.tasks.len(), until);
+        } else {
+            self.drain_own_seat(own.tasks.len(), until);
+        }
+        for LateTask { task, .. } in late {
+            self.tell(Failure::pending(task.clone()));
+        }
     }
 
     /// A current-thread runtime has nobody else to run what was cancelled.
@@ -252,22 +280,24 @@ impl Handle {
     }
 
     fn report(&self, began: Instant, own: &Own, workers_ended: bool) -> ShutdownReport {
-        let late_tasks = self
-            .registry()
-            .tasks()
-            .into_iter()
-            .filter(|task| !own.tasks.contains(task))
-            .map(|task| LateTask {
-                phase: Header::phase(task.state()),
-                task,
-            });
         ShutdownReport {
-            late_tasks: late_tasks.collect(),
+            late_tasks: self.late_tasks(own),
             late_blocking_threads: self.pool().threads().0.saturating_sub(own.blocking),
             workers_ended,
             forked: false,
             took: began.elapsed(),
         }
+    }
+
+    fn late_tasks(&self, own: &Own) -> Vec<LateTask> {
+        let unfinished = self.registry().tasks().into_iter();
+        unfinished
+            .filter(|task| !own.tasks.contains(task))
+            .map(|task| LateTask {
+                phase: Header::phase(task.state()),
+                task,
+            })
+            .collect()
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::blocking::Closure;
 use crate::context::{self, Context as Variables};
 use crate::current;
+use crate::failure::Failure;
 use crate::task::{
     Header, Judge, Refusal, Results, Route, Runnable, Schedule, Task, TaskError, TaskRef, Values,
     Why, new_task,
@@ -105,7 +106,7 @@ impl Schedule for Nowhere {
     fn release(&self, _: NonNull<Header>) {}
 
     fn unhandled(&self, task: TaskRef, error: TaskError) {
-        trace::unhandled(&task, &error);
+        trace::failure(&Failure::unretrieved(Some(task), error));
     }
 }
 
@@ -205,7 +206,7 @@ impl<'n> Builder<'n> {
     where
         F: Future<Output = Result<T, E>> + Send + 'static,
         T: Send + 'static,
-        E: Send + 'static,
+        E: std::fmt::Debug + Send + 'static,
     {
         spawn_here::<Results, _>(Location::caller(), self.told, || future)
     }
@@ -216,7 +217,7 @@ impl<'n> Builder<'n> {
     where
         F: Future<Output = Result<T, E>> + Send + 'static,
         T: Send + 'static,
-        E: Send + 'static,
+        E: std::fmt::Debug + Send + 'static,
     {
         handle.spawn_at::<Results, _>(Location::caller(), self.told, || future)
     }

@@ -33,6 +33,7 @@ mod cancel;
 mod cell;
 mod deferred;
 mod error;
+mod grace;
 mod id;
 mod join;
 mod owned;
@@ -47,6 +48,7 @@ mod waker;
 #[cfg(all(test, loom))]
 mod models;
 
+pub use crate::current::check_cancelled;
 pub use crate::spawn::{Builder, YieldNow, yield_now};
 pub use awaitable::{Awaitable, Ended};
 pub use cancel::request_all;
@@ -54,6 +56,7 @@ pub(crate) use cell::Header;
 pub use deferred::{Deferred, OnCancel, Promise, deferred, promise};
 pub(crate) use error::Refusal;
 pub use error::TaskError;
+pub use grace::{Cancel, CancelOutcome};
 pub use id::TaskId;
 pub use join::{Task, TaskEnded, TaskRef};
 pub(crate) use owned::Registry;
@@ -64,6 +67,7 @@ pub use shared::Shared;
 pub use tree::{Answer, Forward, Later, RegionRef, Target};
 pub(crate) use tree::{Key, ROOT};
 
+use std::panic::Location;
 use std::ptr::NonNull;
 
 /// Why a task is put into a queue; it decides into which.
@@ -90,6 +94,11 @@ pub(crate) trait Schedule: Send + Sync + 'static {
 
     /// The task has ended: takes it out of the registry, if it stands there, and gives the registry's reference to the caller.
     fn release(&self, task: NonNull<Header>);
+
+    /// A task that has caught a cancellation there has given a value, and neither propagated it nor taken the request back. In a poll of the task.
+    fn swallowed(task: TaskRef, at: &'static Location<'static>) {
+        crate::failure::swallowed(task, at);
+    }
 
     /// A failure that no handle will retrieve.
     fn unhandled(&self, task: TaskRef, error: TaskError);

@@ -5,8 +5,8 @@ use crate::current;
 use crate::handle::Handle;
 use crate::spawn::Told;
 use crate::task::{
-    Answer, Deferred, Later, OnCancel, Schedule, Task, TaskError, TaskRef, Values, contain,
-    deferred,
+    Answer, Deferred, Later, OnCancel, Results, Schedule, Task, TaskError, TaskRef, Values,
+    contain, deferred,
 };
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use parking_lot::Mutex;
@@ -46,6 +46,25 @@ where
         context: Some(Variables::new()),
     };
     let task = handle.spawn_at::<Values, _>(Location::caller(), told, || future);
+    concurrent::Future::new(task, handle)
+}
+
+/// As [`run_coroutine_threadsafe`], for a coroutine whose `Err` is a failure; see [`try_spawn`](crate::try_spawn).
+#[track_caller]
+pub fn try_run_coroutine_threadsafe<F, T, E>(
+    future: F,
+    handle: &Handle,
+) -> concurrent::Future<F::Output>
+where
+    F: std::future::Future<Output = Result<T, E>> + Send + 'static,
+    T: Send + 'static,
+    E: std::fmt::Debug + Send + 'static,
+{
+    let told = Told {
+        context: Some(Variables::new()),
+        ..Told::default()
+    };
+    let task = handle.spawn_at::<Results, _>(Location::caller(), told, || future);
     concurrent::Future::new(task, handle)
 }
 

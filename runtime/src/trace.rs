@@ -2,7 +2,8 @@
 //!
 //! A subscriber is foreign code: its panics end here (`contain`).
 
-use crate::task::{Header, TaskError, TaskRef, contain};
+use crate::failure::Failure;
+use crate::task::{Header, TaskRef, contain};
 use std::time::Duration;
 
 const TARGET: &str = "heist";
@@ -38,12 +39,13 @@ pub(crate) fn cancel_requested(task: &Header) {
 }
 
 #[cold]
-pub(crate) fn unhandled(task: &TaskRef, error: &TaskError) {
-    event!(ERROR, id = task.id().get(),
-        name = task.name(),
-        spawned_at = %task.spawned_at(),
-        %error,
-        "a task failed and nobody retrieved its outcome"
+pub(crate) fn failure(failure: &Failure) {
+    let task = failure.task.as_ref();
+    event!(ERROR, id = task.map(|task| task.id().get()),
+        name = task.map(TaskRef::name),
+        spawned_at = task.map(|task| tracing::field::display(task.spawned_at())),
+        kind = ?failure.kind,
+        "{failure}"
     );
 }
 

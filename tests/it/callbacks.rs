@@ -357,7 +357,8 @@ fn a_panic_is_reported_while_the_handle_lives() {
             let said = log.clone();
             let runtime = builder
                 .exception_handler(move |failure| {
-                    said.say((failure.error.is_panic(), failure.task.spawned_at().line()));
+                    let task = failure.task.as_ref().unwrap();
+                    said.say((failure.error.is_panic(), task.spawned_at().line()));
                 })
                 .build()
                 .unwrap();

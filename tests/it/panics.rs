@@ -91,7 +91,7 @@ fn with_handler(builder: Builder) -> (Runtime, Told) {
     let runtime = builder
         .exception_handler(move |failure| {
             assert!(failure.error.is_panic());
-            assert!(failure.task.is_done());
+            assert!(failure.task.as_ref().unwrap().is_done());
             list.lock().unwrap().push(failure.to_string());
         })
         .build()

@@ -11,7 +11,7 @@
 //! ```
 
 use super::cell::{Direct, Watcher};
-use super::tree::{Key, Polled, ROOT, Target};
+use super::tree::{Key, Polled, Target};
 use super::{TaskError, TaskRef, waker};
 use crate::current::{self, Scope};
 use heist_io_driver::leaf::{self, Leaf};

@@ -27,6 +27,7 @@ use super::state::{Abort, Requested};
 use super::tree::{Answer, Key, Later, Message, ROOT, Request, Stop, Target, Tree, WakeUp};
 use super::{TaskRef, Why};
 use crate::trace;
+use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::Waker;
@@ -500,12 +501,33 @@ impl Header {
         self.rare().and_then(|rare| rare.lock().requests.message())
     }
 
+    /// Whether a request waits for the task's next suspension.
+    pub(crate) fn is_requested(&self) -> bool {
+        self.state.load().is_requested()
+    }
+
+    /// The message of the last such request.
+    pub(crate) fn requested_message(&self) -> Message {
+        let rare = self.rare()?;
+        let fields = rare.lock();
+        let kept = fields.requests.kept.last();
+        kept.and_then(|kept| kept.request.message.clone())
+    }
+
     pub(crate) fn cancelling(&self) -> u32 {
         let counted = u32::from(self.state.load().is_counted());
         counted + self.rare().map_or(0, |rare| rare.lock().requests.count)
     }
 
+    /// The task has caught a cancellation there, or answers it.
+    pub(crate) fn caught(&self, at: Option<&'static Location<'static>>) {
+        if let Some(rare) = self.rare() {
+            rare.set_caught_at(at);
+        }
+    }
+
     pub(super) fn uncancel(&self) -> u32 {
+        self.caught(None);
         if self.rare().is_none() && !self.state.load().is_counted() {
             return 0;
         }

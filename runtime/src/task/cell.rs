@@ -90,6 +90,8 @@ pub(crate) struct Rare {
     /// The number of the task's poll under way, or last. Written by whoever runs the task, read by him and by whoever delivers to it:
     /// the state word orders them.
     polls: AtomicU64,
+    /// Where the task has caught a cancellation that it has not answered yet; null if nowhere. Only the task itself asks and sets it.
+    caught_at: std::sync::atomic::AtomicPtr<Location<'static>>,
     /// Whether the context was ever touched: a spawn by a task that has a name, and no variables, takes no lock. std's, in a model too: only
     /// whoever runs the task, or is about to share it, asks and sets it.
     has_context: AtomicBool,
@@ -99,6 +101,17 @@ impl Rare {
     #[inline]
     pub(super) fn count_poll(&self) {
         self.polls.store(self.polls.load(Relaxed) + 1, Relaxed);
+    }
+
+    /// Notes where a cancellation was caught, or that it was answered.
+    pub(super) fn set_caught_at(&self, at: Option<&'static Location<'static>>) {
+        let at = at.map_or(std::ptr::null_mut(), |at| std::ptr::from_ref(at).cast_mut());
+        self.caught_at.store(at, Relaxed);
+    }
+
+    pub(super) fn caught_at(&self) -> Option<&'static Location<'static>> {
+        // SAFETY: null, or made from a reference that lives for ever in `set_caught_at`.
+        unsafe { self.caught_at.load(Relaxed).as_ref() }
     }
 
     pub(super) fn poll_number(&self) -> u64 {

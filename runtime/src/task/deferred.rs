@@ -68,6 +68,17 @@ impl<T> Inner<T> {
     }
 }
 
+impl<T> Drop for Inner<T> {
+    /// An error that nobody has taken is not lost.
+    fn drop(&mut self) {
+        if let Slot::Ended(Err(error)) = &self.state.get_mut().outcome
+            && error.is_panic()
+        {
+            crate::failure::report(error.clone());
+        }
+    }
+}
+
 fn tell(watchers: Slab<Watcher>) {
     for (_, watcher) in watchers {
         contain(|| watcher.tell());

@@ -29,6 +29,8 @@ enum Kind {
     Taken,
     InvalidState,
     SelfAwait,
+    /// What an `Err` said that nobody has taken.
+    Failed(String),
 }
 
 /// A panic's payload can be `!Sync`; it is only ever reached through `&mut` or by value, or read as one of the two string types.
@@ -78,6 +80,16 @@ impl TaskError {
     /// The outcome was asked for before the end.
     pub(crate) fn invalid_state() -> Self {
         Self(Arc::new(Kind::InvalidState))
+    }
+
+    /// An `Err` that nobody has taken, for a report.
+    pub(crate) fn failed(text: String) -> Self {
+        Self(Arc::new(Kind::Failed(text)))
+    }
+
+    /// Whether it stands for an `Err` that nobody has taken; only seen by an exception handler.
+    pub fn is_failure(&self) -> bool {
+        matches!(*self.0, Kind::Failed(_))
     }
 
     /// A task awaits itself.
@@ -189,6 +201,7 @@ impl fmt::Display for TaskError {
             Kind::InvalidState => {
                 f.write_str("the task has not ended: await it, or ask is_done() first")
             }
+            Kind::Failed(text) => write!(f, "the task failed: {text}"),
             Kind::SelfAwait => f.write_str("a task cannot await itself: it would never end"),
         }
     }
@@ -222,6 +235,7 @@ impl fmt::Debug for TaskError {
             Kind::Taken => f.write_str("Taken"),
             Kind::InvalidState => f.write_str("InvalidState"),
             Kind::SelfAwait => f.write_str("SelfAwait"),
+            Kind::Failed(text) => f.debug_tuple("Failed").field(text).finish(),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::id::TaskId;
 use super::raw::{self, Runnable};
 use super::state::{Abort, Delivered, Snapshot, Wake};
 use super::tree::Target;
-use super::{Shared, Why};
+use super::{Cancel, CancelOutcome, Shared, Why};
 use heist_io_driver::leaf::Leaf;
 use std::fmt;
 use std::marker::PhantomData;
@@ -167,6 +167,16 @@ impl<T> Task<T> {
     /// ```
     pub fn abort<'m>(&self, message: impl Into<Option<&'m str>>) -> bool {
         self.as_ref().force(message.into())
+    }
+
+    /// Asks the task to end, gives it a grace to clean up, then aborts it; see [`TaskRef::cancel_with`].
+    ///
+    /// # Cancel safety
+    ///
+    /// See [`TaskRef::cancel_with`].
+    pub async fn cancel_with(&self, cancel: Cancel) -> CancelOutcome {
+        let task = self.as_ref();
+        task.cancel_with(cancel).await
     }
 
     /// Calls `callback` when the task has ended: on the thread that ends it, or here and now if it has. asyncio's `add_done_callback`.
@@ -387,6 +397,11 @@ impl TaskRef {
     /// Whether the task has ended with a panic, was refused, or, if it was made by a `try_spawn`, with an `Err`.
     pub fn has_failed(&self) -> bool {
         self.header().state.load().is_failed()
+    }
+
+    /// Says that somebody will tell of the task's failure, as a task group does: it is not reported when the outcome is dropped.
+    pub fn set_answered(&self) {
+        self.header().state.transition_to_answered();
     }
 
     /// Where the task was spawned.

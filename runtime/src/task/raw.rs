@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use super::cancel::{self, Met};
-use super::cell::{Cell, Header, Outcome, Stage};
+use super::cell::{Cell, Header, Outcome, Rare, Stage};
 use super::error::TaskError;
 use super::id::TaskId;
 use super::join::Task;
@@ -39,6 +39,11 @@ pub(crate) struct Vtable {
 /// Tells a failure from a value.
 pub(crate) trait Judge<T> {
     fn is_failure(value: &T) -> bool;
+
+    /// What a failure says, for a report.
+    fn describe(_: &T) -> String {
+        String::new()
+    }
 }
 
 /// Every value is one.
@@ -53,9 +58,16 @@ impl<T> Judge<T> for Values {
 /// An `Err` is a failure.
 pub(crate) struct Results;
 
-impl<T, E> Judge<Result<T, E>> for Results {
+impl<T, E: std::fmt::Debug> Judge<Result<T, E>> for Results {
     fn is_failure(value: &Result<T, E>) -> bool {
         value.is_err()
+    }
+
+    fn describe(value: &Result<T, E>) -> String {
+        match value {
+            Ok(_) => String::new(),
+            Err(error) => format!("{error:?}"),
+        }
     }
 }
 
@@ -68,12 +80,12 @@ where
     const {
         &Vtable {
             run: run::<F, S, J>,
-            abandon: abandon::<F, S>,
+            abandon: abandon::<F, S, J>,
             submit: submit::<F, S>,
             take_outcome: take_outcome::<F, S>,
             peek_error: peek_error::<F, S>,
             peek_value: peek_value::<F, S>,
-            discard_outcome: discard_outcome::<F, S>,
+            discard_outcome: discard_outcome::<F, S, J>,
             free: free::<F, S>,
             future_name: std::any::type_name::<F>,
             is_callback: S::IS_CALLBACK,
@@ -225,7 +237,7 @@ unsafe fn run<F: Future, S: Schedule, J: Judge<F::Output>>(task: NonNull<Header>
     let interrupted = match header.state.transition_to_running() {
         Start::Poll { interrupted } => interrupted,
         // SAFETY: this thread runs the task.
-        Start::DropUnpolled => return unsafe { end_unpolled::<F, S>(task) },
+        Start::DropUnpolled => return unsafe { end_unpolled::<F, S, J>(task) },
         // Whoever delivers submits it again.
         Start::Owed => return,
     };
@@ -255,20 +267,23 @@ unsafe fn run<F: Future, S: Schedule, J: Judge<F::Output>>(task: NonNull<Header>
         Ok(Poll::Pending) => {
             if let Some(cancelled) = frame.take_unwinding() {
                 let error = TaskError::cancelled(cancelled.into_message());
-                return unsafe { finish::<F, S>(task, Err(error), Ending::Cancelled) };
+                return unsafe { finish::<F, S, J>(task, Err(error), Ending::Cancelled) };
             }
-            unsafe { suspend::<F, S>(task, forced) }
+            unsafe { suspend::<F, S, J>(task, forced) }
         }
         Ok(Poll::Ready(value)) => {
             let ending = if J::is_failure(&value) {
                 Ending::Failure
             } else {
+                if let Some(at) = header.rare().and_then(Rare::caught_at) {
+                    contain(|| S::swallowed(unsafe { TaskRef::new(task) }, at));
+                }
                 Ending::Value
             };
-            unsafe { finish::<F, S>(task, Ok(value), ending) }
+            unsafe { finish::<F, S, J>(task, Ok(value), ending) }
         }
         Err(payload) => unsafe {
-            finish::<F, S>(task, Err(TaskError::panicked(payload)), Ending::Failure)
+            finish::<F, S, J>(task, Err(TaskError::panicked(payload)), Ending::Failure)
         },
     }
 }
@@ -279,7 +294,10 @@ unsafe fn run<F: Future, S: Schedule, J: Judge<F::Output>>(task: NonNull<Header>
 ///
 /// The caller runs the task (RUNNING), and hands its reference over.
 #[inline]
-unsafe fn suspend<F: Future, S: Schedule>(task: NonNull<Header>, forced: bool) {
+unsafe fn suspend<F: Future, S: Schedule, J: Judge<F::Output>>(
+    task: NonNull<Header>,
+    forced: bool,
+) {
     // SAFETY: by the caller's reference.
     let header = unsafe { task.as_ref() };
     loop {
@@ -293,7 +311,7 @@ unsafe fn suspend<F: Future, S: Schedule>(task: NonNull<Header>, forced: bool) {
                 if let Met::End(message) = met {
                     let error = TaskError::cancelled(message);
                     // SAFETY: this thread runs the task.
-                    return unsafe { finish::<F, S>(task, Err(error), Ending::Cancelled) };
+                    return unsafe { finish::<F, S, J>(task, Err(error), Ending::Cancelled) };
                 }
             }
         }
@@ -306,16 +324,19 @@ unsafe fn suspend<F: Future, S: Schedule>(task: NonNull<Header>, forced: bool) {
 ///
 /// The caller runs the task (RUNNING), and hands its reference over.
 #[cold]
-unsafe fn end_unpolled<F: Future, S: Schedule>(task: NonNull<Header>) {
+unsafe fn end_unpolled<F: Future, S: Schedule, J: Judge<F::Output>>(task: NonNull<Header>) {
     let frame = current::Frame::new(task);
     let _current = current::enter_task(&frame);
     // SAFETY: by the caller's reference.
     let error = TaskError::cancelled(unsafe { task.as_ref() }.end_message());
     // SAFETY: this thread runs the task.
-    unsafe { finish::<F, S>(task, Err(error), Ending::Cancelled) }
+    unsafe { finish::<F, S, J>(task, Err(error), Ending::Cancelled) }
 }
 
-unsafe fn abandon<F: Future, S: Schedule>(task: NonNull<Header>, error: TaskError) {
+unsafe fn abandon<F: Future, S: Schedule, J: Judge<F::Output>>(
+    task: NonNull<Header>,
+    error: TaskError,
+) {
     // SAFETY: the caller hands over a reference.
     let header = unsafe { task.as_ref() };
     let (Start::Poll { .. } | Start::DropUnpolled) = header.state.transition_to_running() else {
@@ -330,7 +351,7 @@ unsafe fn abandon<F: Future, S: Schedule>(task: NonNull<Header>, error: TaskErro
         Ending::Failure
     };
     // SAFETY: this thread runs the task.
-    unsafe { finish::<F, S>(task, Err(error), ending) }
+    unsafe { finish::<F, S, J>(task, Err(error), ending) }
 }
 
 /// Drops the future, stores the outcome, publishes it, tells the waiter and the registry, and gives the run's reference back.
@@ -338,7 +359,7 @@ unsafe fn abandon<F: Future, S: Schedule>(task: NonNull<Header>, error: TaskErro
 /// # Safety
 ///
 /// The caller runs the task (RUNNING) and hands its reference over.
-unsafe fn finish<F: Future, S: Schedule>(
+unsafe fn finish<F: Future, S: Schedule, J: Judge<F::Output>>(
     task: NonNull<Header>,
     mut outcome: Outcome<F::Output>,
     mut ending: Ending,
@@ -385,7 +406,7 @@ unsafe fn finish<F: Future, S: Schedule>(
     crate::trace::task_ended(header);
     if !join_interest {
         // SAFETY: rule 5, nobody else will read the outcome.
-        unsafe { discard_outcome::<F, S>(task) }
+        unsafe { discard_outcome::<F, S, J>(task) }
     }
     if join_waker {
         // SAFETY: rule 4, the field was handed over with JOIN_WAKER.
@@ -503,7 +524,7 @@ unsafe fn peek_value<F: Future, S: Schedule>(task: NonNull<Header>) -> Option<No
 }
 
 /// Drops an outcome that nobody will retrieve; a panic in it, or in its destructor, is reported.
-unsafe fn discard_outcome<F: Future, S: Schedule>(task: NonNull<Header>) {
+unsafe fn discard_outcome<F: Future, S: Schedule, J: Judge<F::Output>>(task: NonNull<Header>) {
     // SAFETY: by the caller's reference.
     let cell = unsafe { task.cast::<Cell<F, S>>().as_ref() };
     // SAFETY: rule 6, it goes with the outcome.
@@ -515,9 +536,18 @@ unsafe fn discard_outcome<F: Future, S: Schedule>(task: NonNull<Header>) {
     unsafe { take_outcome::<F, S>(task, (&raw mut outcome).cast()) };
     let failure = match outcome {
         Some(Err(error)) if error.is_panic() => Some(error),
+        Some(Ok(value)) if J::is_failure(&value) => {
+            // What the error says is foreign code, and so is its destructor.
+            let mut text = String::new();
+            contain(|| text = J::describe(&value));
+            contain(|| drop(value));
+            Some(TaskError::failed(text))
+        }
         other => drop_caught(other).err().map(TaskError::panicked),
     };
-    if let (Some(error), Some(scheduler)) = (failure, scheduler) {
+    // SAFETY: by the caller's reference.
+    let answered = unsafe { task.as_ref() }.state.load().is_answered();
+    if let (Some(error), Some(scheduler), false) = (failure, scheduler, answered) {
         // SAFETY: by the caller's reference; the one made here is dropped with the `TaskRef`.
         let failed = unsafe { TaskRef::new(task) };
         contain(|| scheduler.unhandled(failed, error));

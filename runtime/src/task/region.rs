@@ -18,6 +18,7 @@ use crate::current::{self, Scope};
 use heist_io_driver::leaf;
 use pin_project_lite::pin_project;
 use std::fmt;
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -299,9 +300,11 @@ impl<F> fmt::Debug for Region<F> {
 /// assert_eq!(task.await.unwrap(), "declined");
 /// # }).unwrap();
 /// ```
+#[track_caller]
 pub fn catch_cancel<F: Future>(future: F) -> CatchCancel<F> {
     CatchCancel {
         region: Region::new(future),
+        at: Location::caller(),
     }
 }
 
@@ -312,6 +315,7 @@ pin_project! {
     pub struct CatchCancel<F> {
         #[pin]
         region: Region<F>,
+        at: &'static Location<'static>,
     }
 }
 
@@ -319,8 +323,14 @@ impl<F: Future> Future for CatchCancel<F> {
     type Output = Result<F::Output, Cancelled>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let ended = self.project().region.poll(cx);
-        ended.map(|ended| ended.map_err(|unwound| unwound.cancelled))
+        let this = self.project();
+        let ended = this.region.poll(cx);
+        ended.map(|ended| {
+            ended.map_err(|unwound| {
+                current::caught(Some(this.at));
+                unwound.cancelled
+            })
+        })
     }
 }
 

@@ -59,8 +59,10 @@ const WATCHED: usize = 1 << 13;
 const FAILED: usize = 1 << 14;
 /// One request is counted here, beside those that the rare box counts: the common one, made without a message to a task that has no such box.
 const COUNTED: usize = 1 << 15;
+/// Somebody besides the handle has taken on to tell of a failure: it is not reported when the outcome is dropped.
+const ANSWERED: usize = 1 << 16;
 /// The count of references takes the bits from here up.
-const REF_ONE: usize = 1 << 16;
+const REF_ONE: usize = 1 << 20;
 /// What stands in the way of a plain value at the end.
 const REQUESTED: usize = KEPT | RESERVED | INTERRUPTED | ABORTED;
 const REF_MASK: usize = !(REF_ONE - 1);
@@ -221,6 +223,11 @@ impl Snapshot {
     /// Whether the task itself has received a request.
     pub(crate) const fn is_interrupted(self) -> bool {
         self.0 & INTERRUPTED != 0
+    }
+
+    /// Whether somebody besides the handle tells of a failure.
+    pub(crate) const fn is_answered(self) -> bool {
+        self.0 & ANSWERED != 0
     }
 
     /// Whether one request is counted in the word.
@@ -475,6 +482,7 @@ impl fmt::Debug for Snapshot {
             (WATCHED, "WATCHED"),
             (FAILED, "FAILED"),
             (COUNTED, "COUNTED"),
+            (ANSWERED, "ANSWERED"),
         ];
         for (bit, name) in names {
             if self.0 & bit != 0 {
@@ -602,6 +610,10 @@ impl State {
 
     pub(crate) fn transition_to_delivered(&self, wake: bool, interrupted: bool) -> Delivered {
         self.update(|state| state.delivered(wake, interrupted))
+    }
+
+    pub(crate) fn transition_to_answered(&self) {
+        self.update(|state| (state.with(ANSWERED), ()));
     }
 
     pub(crate) fn transition_to_idle_taken(&self) -> bool {

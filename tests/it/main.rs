@@ -11,6 +11,7 @@ mod cancelling;
 mod chains;
 mod combining;
 mod context;
+mod failures;
 mod foreign;
 mod gather;
 mod identity;

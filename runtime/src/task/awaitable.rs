@@ -137,6 +137,52 @@ pub(crate) fn leave_waker(
     left.is_err()
 }
 
+/// What [`Await`] asks of a handle, or of the rest of one.
+pub(crate) trait Awaited {
+    type Value;
+
+    fn target(&self) -> Target;
+
+    /// If it is the one handle of a task.
+    fn direct(&self) -> Option<Direct>;
+
+    fn error(&self) -> Option<TaskError>;
+
+    fn ends_cancelled(&self) -> bool;
+
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> bool;
+
+    fn take(&mut self) -> Result<Self::Value, TaskError>;
+}
+
+impl<A: Awaitable> Awaited for A {
+    type Value = A::Value;
+
+    fn target(&self) -> Target {
+        Awaitable::target(self)
+    }
+
+    fn direct(&self) -> Option<Direct> {
+        None
+    }
+
+    fn error(&self) -> Option<TaskError> {
+        Awaitable::error(self)
+    }
+
+    fn ends_cancelled(&self) -> bool {
+        Awaitable::ends_cancelled(self)
+    }
+
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> bool {
+        Awaitable::poll_ended(self, cx)
+    }
+
+    fn take(&mut self) -> Result<A::Value, TaskError> {
+        Awaitable::take(self)
+    }
+}
+
 /// The await of a handle, as a part of the handle's future.
 #[derive(Debug, Default)]
 pub(crate) struct Await {
@@ -161,18 +207,18 @@ impl Await {
         self
     }
 
-    /// Polls `handle`, of which this is a part that was taken out for the time. `direct` if it is the one handle of a task.
-    pub(crate) fn poll<A: Awaitable>(
+    /// Polls `handle`, of which this is a part.
+    #[inline]
+    pub(crate) fn poll<A: Awaited>(
         &mut self,
         handle: &mut A,
-        direct: Option<Direct>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<A::Value, TaskError>> {
         if !self.leaf.is_suspended() {
-            return self.begin(handle, direct, cx);
+            return self.begin(handle, cx);
         }
         if !handle.poll_ended(cx) {
-            self.settle_in(handle, direct, cx);
+            self.settle_in(handle, cx);
             return Poll::Pending;
         }
         let interrupted = leaf::interrupted();
@@ -192,10 +238,10 @@ impl Await {
         Poll::Ready(handle.take())
     }
 
-    fn begin<A: Awaitable>(
+    #[inline]
+    fn begin<A: Awaited>(
         &mut self,
         handle: &mut A,
-        direct: Option<Direct>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<A::Value, TaskError>> {
         if leaf::poll_budget(cx).is_pending() {
@@ -210,7 +256,7 @@ impl Await {
             leaf::spend();
             return Poll::Ready(handle.take());
         }
-        let itself = match &direct {
+        let itself = match handle.direct() {
             Some(direct) => direct.is_running(),
             None => matches!(handle.target(), Target::Task(task) if current::is_current(&task)),
         };
@@ -218,22 +264,22 @@ impl Await {
             return Poll::Ready(Err(TaskError::self_await()));
         }
         self.leaf.suspend();
-        self.settle_in(handle, direct, cx);
+        self.settle_in(handle, cx);
         Poll::Pending
     }
 
     /// Sees to it that the await stands in the tree of the task that polls it, in the region that it is in.
-    fn settle_in<A: Awaitable>(&mut self, handle: &A, direct: Option<Direct>, cx: &Context<'_>) {
+    fn settle_in<A: Awaited>(&mut self, handle: &A, cx: &Context<'_>) {
         let is_here = self.wait.as_ref().is_some_and(|wait| wait.touch(cx));
         if !is_here {
             self.wait = None;
-            self.wait = Wait::begin(handle, direct, cx);
+            self.wait = Wait::begin(handle, cx);
         }
     }
 
     /// The handle ended cancelled, as this await's task was asked to: that cancellation goes on from here.
     #[cold]
-    fn unwind<A: Awaitable, T>(
+    fn unwind<A: Awaited, T>(
         &mut self,
         handle: &mut A,
         interrupted: bool,
@@ -277,9 +323,9 @@ enum Place {
 }
 
 impl Wait {
-    fn begin<A: Awaitable>(handle: &A, direct: Option<Direct>, cx: &Context<'_>) -> Option<Self> {
+    fn begin<A: Awaited>(handle: &A, cx: &Context<'_>) -> Option<Self> {
         let task = current::current_task()?;
-        if let Some(direct) = direct
+        if let Some(direct) = handle.direct()
             && task.set_inline(direct, cx)
         {
             task.take_inline_forwarded();

@@ -332,7 +332,7 @@ impl<T: Send + 'static> Future for Deferred<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<T>> {
         let mut waits = mem::take(&mut self.waits);
-        let polled = waits.poll(&mut *self, None, cx);
+        let polled = waits.poll(&mut *self, cx);
         self.waits = waits;
         polled
     }

@@ -1,7 +1,7 @@
 //! `Task<T>`: the handle of a spawned task, and `TaskRef`, its untyped twin.
 #![allow(unsafe_code)]
 
-use super::awaitable::{Await, Awaitable, Watched, leave_waker};
+use super::awaitable::{Await, Awaitable, Awaited, Watched, leave_waker};
 use super::cell::{Direct, Header, Outcome, Watcher};
 use super::error::TaskError;
 use super::id::TaskId;
@@ -240,27 +240,95 @@ impl<T> Task<T> {
 
     /// Takes the outcome of a task that is done; once.
     pub(crate) fn take_outcome(&mut self) -> Option<Outcome<T>> {
-        if !self.is_done() {
-            return None;
-        }
-        if std::mem::replace(&mut self.taken, true) {
-            return Some(Err(TaskError::taken()));
-        }
-        // SAFETY: this is the only handle, the task is done, and the outcome has not been taken.
-        unsafe { raw::take(self.task) }
+        // SAFETY: this is the only handle.
+        unsafe { take_once(self.task, &mut self.taken) }
     }
 }
 
-impl<T: Send + 'static> Future for Task<T> {
+/// Takes the outcome of a task that is done, if it was not taken before.
+///
+/// # Safety
+///
+/// The caller is the task's only handle, of this type, and `taken` is its own.
+unsafe fn take_once<T>(task: NonNull<Header>, taken: &mut bool) -> Option<Outcome<T>> {
+    // SAFETY: by the handle's reference.
+    if !unsafe { task.as_ref() }.state.load().is_done() {
+        return None;
+    }
+    if std::mem::replace(taken, true) {
+        return Some(Err(TaskError::taken()));
+    }
+    // SAFETY: by the caller's word; the outcome has not been taken.
+    unsafe { raw::take(task) }
+}
+
+/// A handle but for its await.
+struct Bare<'a, T> {
+    /// Invariant: of the task's only handle, which is borrowed.
+    task: NonNull<Header>,
+    taken: &'a mut bool,
+    _outcome: PhantomData<fn() -> T>,
+}
+
+impl<T> Bare<'_, T> {
+    fn header(&self) -> &Header {
+        // SAFETY: by the invariant, the handle holds a reference.
+        unsafe { self.task.as_ref() }
+    }
+}
+
+impl<T> Awaited for Bare<'_, T> {
+    type Value = T;
+
+    fn target(&self) -> Target {
+        // SAFETY: by the invariant, the handle holds a reference.
+        Target::Task(unsafe { TaskRef::new(self.task) })
+    }
+
+    #[inline]
+    fn direct(&self) -> Option<Direct> {
+        Some(Direct::new(self.task))
+    }
+
+    fn error(&self) -> Option<TaskError> {
+        if !self.header().state.load().is_done() {
+            return None;
+        }
+        // SAFETY: by the invariant; the task is done.
+        unsafe { raw::error(self.task) }
+    }
+
+    #[inline]
+    fn ends_cancelled(&self) -> bool {
+        self.header().state.load().is_cancelled()
+    }
+
+    #[inline]
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> bool {
+        // SAFETY: by the invariant.
+        unsafe { raw::poll_done(self.task, cx) }
+    }
+
+    #[inline]
+    fn take(&mut self) -> Outcome<T> {
+        // SAFETY: by the invariant.
+        let outcome = unsafe { take_once(self.task, self.taken) };
+        outcome.unwrap_or_else(|| Err(TaskError::invalid_state()))
+    }
+}
+
+impl<T> Future for Task<T> {
     type Output = Result<T, TaskError>;
 
     /// A task awaited again after its outcome was given says so with an error; so does one that awaits itself.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut waits = std::mem::take(&mut self.waits);
-        let direct = Direct::new(self.task);
-        let polled = waits.poll(&mut *self, Some(direct), cx);
-        self.waits = waits;
-        polled
+        let this = &mut *self;
+        let mut bare = Bare {
+            task: this.task,
+            taken: &mut this.taken,
+            _outcome: PhantomData,
+        };
+        this.waits.poll(&mut bare, cx)
     }
 }
 

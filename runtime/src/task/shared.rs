@@ -229,7 +229,7 @@ impl<T: Clone + Send + Sync + 'static> Future for Shared<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<T>> {
         let mut waits = mem::take(&mut self.waits);
-        let polled = waits.poll(&mut *self, None, cx);
+        let polled = waits.poll(&mut *self, cx);
         self.waits = waits;
         polled
     }

@@ -63,7 +63,7 @@ impl Body {
         let body = Self::new(self.run.clone(), record.clone()).into_thread_task(block);
         let runtime = self.run.runtime.clone();
         let mut names = self.run.names.lock();
-        let submit = move || heist::run_coroutine_threadsafe(body, &runtime);
+        let submit = move || heist::try_run_coroutine_threadsafe(body, &runtime);
         let Ok(future) = std::thread::spawn(submit).join() else {
             return Err(self.run.fail("the submitting thread panicked".to_owned()));
         };

@@ -303,6 +303,8 @@ pub(crate) struct BlockingScheduler(pub(crate) Handle);
 impl Schedule for BlockingScheduler {
     type Route = BlockingRoute;
 
+    const IS_BLOCKING: bool = true;
+
     fn route(&self) -> BlockingRoute {
         BlockingRoute(self.0.clone())
     }

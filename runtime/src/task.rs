@@ -89,6 +89,9 @@ pub(crate) trait Schedule: Send + Sync + 'static {
     /// Whether its tasks are callbacks: tasks to the runtime, none to `current_task` and `all_tasks`.
     const IS_CALLBACK: bool = false;
 
+    /// Whether its tasks are closures that block, which nothing can interrupt.
+    const IS_BLOCKING: bool = false;
+
     /// Finds the way to a queue. The route owns what it needs: once it has taken the task, this scheduler may be gone.
     fn route(&self) -> Self::Route;
 

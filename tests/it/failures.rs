@@ -317,3 +317,30 @@ fn a_blocking_closure_can_ask_whether_it_was_cancelled() {
         });
     });
 }
+
+#[test]
+fn a_timeout_round_a_blocking_closure_does_not_wait_for_it() {
+    limited(|| {
+        on_each_flavour(|flavour, builder| {
+            let (runtime, _) = listening(builder);
+            let (release, wait) = std::sync::mpsc::channel::<()>();
+            let told = runtime
+                .block_on(async {
+                    let blocking = heist::spawn_blocking(move || {
+                        wait.recv().unwrap();
+                        heist::task::check_cancelled().is_err()
+                    });
+                    let task = blocking.as_ref();
+                    let limit = Duration::from_millis(20);
+                    assert!(heist::timeout(limit, blocking).await.is_err(), "{flavour}");
+                    assert!(!task.is_done(), "{flavour}: it sits in its closure");
+                    let told = task.cancelling();
+                    release.send(()).unwrap();
+                    task.ended().await;
+                    told
+                })
+                .unwrap();
+            assert_eq!(told, 1, "{flavour}: it was told");
+        });
+    });
+}

@@ -13,10 +13,10 @@
 //! nothing but the outcome's place. So a gather runs to its end whether its handle is kept or not.
 
 use crate::each::{self, Parent};
-use heist_runtime::TaskError;
 use heist_runtime::task::{
     Answer, Awaitable, Cancelled, Deferred, Later, OnCancel, Promise, Target, deferred,
 };
+use heist_runtime::{Handle, TaskError};
 use parking_lot::Mutex;
 use std::mem;
 use std::sync::{Arc, Weak};
@@ -63,10 +63,35 @@ pub(super) fn start<C: Part, R: Rule<C::Value>>(parts: Vec<C>) -> Deferred<R::Va
         return handle;
     }
     engine.state.lock().promise = Some(promise);
+    let mut ended = Vec::new();
     for (index, part) in parts.into_iter().enumerate() {
-        engine.attend(index, part, &each::waker_of(&engine, index));
+        if part.is_done() {
+            engine.state.lock().slots[index] = Slot::Waiting(part);
+            ended.push(index);
+        } else {
+            engine.attend(index, part, &each::waker_of(&engine, index));
+        }
     }
+    notice(engine, ended);
     handle
+}
+
+/// Notices children that had ended before: soon, as asyncio does, so that a gather has not ended where it begins.
+fn notice<C: Part, R: Rule<C::Value>>(engine: Arc<Engine<C, R>>, ended: Vec<usize>) {
+    if ended.is_empty() {
+        return;
+    }
+    let notice = move || {
+        for index in ended {
+            let waker = each::waker_of(&engine, index);
+            engine.clone().child_ended(index, &waker);
+        }
+    };
+    match Handle::current() {
+        Some(handle) if !handle.is_shut_down() => drop(handle.call_soon(notice)),
+        // Nobody else would call it.
+        _ => notice(),
+    }
 }
 
 impl<C: Part, R: Rule<C::Value>> Engine<C, R> {
@@ -190,12 +215,10 @@ impl<C: Part, R: Rule<C::Value>> OnCancel for Cancel<C, R> {
         let Some(engine) = self.0.upgrade() else {
             return Some(Answer::Refused);
         };
-        let mut state = engine.state.lock();
+        let state = engine.state.lock();
         if state.promise.is_none() {
             return Some(Answer::Refused);
         }
-        // Before any child is told: one that has acted on it finds the mark.
-        state.requested = true;
         let waiting = |slot: &Slot<C, _>| match slot {
             Slot::Waiting(part) => Some(part.target()),
             // It has ended, and would refuse.
@@ -203,6 +226,12 @@ impl<C: Part, R: Rule<C::Value>> OnCancel for Cancel<C, R> {
         };
         let targets = state.slots.iter().filter_map(waiting).collect();
         Some(Answer::Each(targets))
+    }
+
+    fn accepted(&self) {
+        if let Some(engine) = self.0.upgrade() {
+            engine.state.lock().requested = true;
+        }
     }
 }
 
@@ -228,12 +257,17 @@ pub(super) trait Part: Send + 'static {
     type Value: Send + 'static;
 
     fn target(&self) -> Target;
+    fn is_done(&self) -> bool;
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> bool;
     fn take(&mut self) -> Result<Self::Value, TaskError>;
 }
 
 impl<A: Awaitable> Part for A {
     type Value = A::Value;
+
+    fn is_done(&self) -> bool {
+        Awaitable::is_done(self)
+    }
 
     fn target(&self) -> Target {
         Awaitable::target(self)

@@ -150,6 +150,7 @@ pub struct Erased(Box<dyn AnyPart>);
 
 trait AnyPart: Send {
     fn any_target(&self) -> Target;
+    fn any_is_done(&self) -> bool;
     fn any_poll_ended(&mut self, cx: &mut Context<'_>) -> bool;
     fn any_take(&mut self) -> Result<AnyValue, TaskError>;
 }
@@ -157,6 +158,10 @@ trait AnyPart: Send {
 impl<A: Awaitable> AnyPart for A {
     fn any_target(&self) -> Target {
         self.target()
+    }
+
+    fn any_is_done(&self) -> bool {
+        self.is_done()
     }
 
     fn any_poll_ended(&mut self, cx: &mut Context<'_>) -> bool {
@@ -173,6 +178,10 @@ impl Part for Erased {
 
     fn target(&self) -> Target {
         self.0.any_target()
+    }
+
+    fn is_done(&self) -> bool {
+        self.0.any_is_done()
     }
 
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> bool {

@@ -24,7 +24,9 @@ use super::cell::{Header, RareFields};
 use super::join::Exit;
 use super::raw::{Runnable, contain};
 use super::state::{Abort, Requested};
-use super::tree::{Answer, Key, Later, Message, ROOT, Request, Stop, Target, Tree, WakeUp};
+use super::tree::{
+    Answer, Forward, Key, Later, Message, ROOT, Request, Stop, Target, Tree, WakeUp,
+};
 use super::{TaskRef, Why};
 use crate::trace;
 use std::panic::Location;
@@ -42,6 +44,8 @@ pub(crate) struct Requests {
     calls: Vec<u64>,
     pub(super) tree: Tree,
     abort_message: Message,
+    /// The call that has taken the task, and the task's place among those it holds.
+    holder: Option<(u64, usize)>,
 }
 
 #[derive(Debug)]
@@ -104,6 +108,8 @@ struct Call {
 
 struct Held {
     task: TaskRef,
+    /// It was woken already when this call took it.
+    due: bool,
     /// A region of it has received something.
     wake: bool,
 }
@@ -128,6 +134,8 @@ enum Frame {
         accepted: usize,
         /// One refused because it is further up the stack.
         cyclic: bool,
+        /// Who stands for them.
+        handle: Option<Arc<dyn Forward>>,
     },
 }
 
@@ -163,11 +171,14 @@ impl Call {
         let mut lowest = 0;
         while let Some(top) = self.stack.len().checked_sub(1) {
             if let Some((target, message)) = self.stack[top].next() {
+                // A closure that blocks is told, but cannot end when it is asked: who awaits it does not wait for that.
+                let forwards = matches!(self.stack[top], Frame::Task { .. });
+                let ends = !(forwards && target.is_blocking());
                 match self.ask(&target, &message) {
-                    Said::Yes => self.stack[top].note(true, false),
+                    Said::Yes => self.stack[top].note(ends, false),
                     Said::No { cyclic } => self.stack[top].note(false, cyclic),
                     Said::YesAnd(frame) => {
-                        self.stack[top].note(true, false);
+                        self.stack[top].note(ends, false);
                         self.stack.push(frame);
                     }
                     Said::Ask(frame) => self.stack.push(frame),
@@ -176,11 +187,19 @@ impl Call {
             }
             match self.stack.pop() {
                 Some(Frame::Each {
-                    accepted, cyclic, ..
-                }) => match self.stack.last_mut() {
-                    Some(below) => below.note(accepted > 0 || !cyclic, cyclic),
-                    None => lowest = accepted,
-                },
+                    accepted,
+                    cyclic,
+                    handle,
+                    ..
+                }) => {
+                    if let (Some(handle), 1..) = (handle, accepted) {
+                        handle.accepted();
+                    }
+                    match self.stack.last_mut() {
+                        Some(below) => below.note(accepted > 0, cyclic),
+                        None => lowest = accepted,
+                    }
+                }
                 Some(task) => self.conclude(task),
                 None => {}
             }
@@ -200,6 +219,7 @@ impl Call {
                     targets: targets.into_iter(),
                     accepted: 0,
                     cyclic: false,
+                    handle: Some(handle.clone()),
                 }),
             },
         }
@@ -218,6 +238,15 @@ impl Call {
         if source != ROOT && !requests.tree.set_requested(source) {
             return Said::No { cyclic: false };
         }
+        if let Some((by, held)) = requests.holder
+            && by == self.number
+        {
+            // Asked twice in one call, by two that await it, say: the task is still this call's.
+            requests.count += 1;
+            let request = Request::new(source, message.clone());
+            let due = self.held[held].due;
+            return Said::YesAnd(self.hand_down(&mut fields, task, Some(held), request, due));
+        }
         match header.state.transition_to_requested() {
             Requested::Refused => Said::No { cyclic: false },
             Requested::Kept => {
@@ -231,16 +260,18 @@ impl Call {
             }
             Requested::Deliver { due } => {
                 requests.count += 1;
-                let held = self.hold(task);
+                let held = self.hold(task, due);
+                requests.holder = Some((self.number, held));
                 let request = Request::new(source, message.clone());
                 Said::YesAnd(self.hand_down(&mut fields, task, Some(held), request, due))
             }
         }
     }
 
-    fn hold(&mut self, task: &TaskRef) -> usize {
+    fn hold(&mut self, task: &TaskRef, due: bool) -> usize {
         self.held.push(Held {
             task: task.clone(),
+            due,
             wake: false,
         });
         self.held.len() - 1
@@ -360,7 +391,8 @@ impl Call {
         }
         let more = requests.has_reserved();
         if let Requested::Deliver { due } = header.state.transition_to_committed(more) {
-            let held = self.hold(&task);
+            let held = self.hold(&task, due);
+            requests.holder = Some((self.number, held));
             let kept = requests.take_kept(header);
             drop(fields);
             self.deliver(&task, Some(held), kept, due);
@@ -383,10 +415,12 @@ impl Call {
         loop {
             let mut fields = task.header().rare_or_new().lock();
             let interrupted = fields.requests.tree.has_received(ROOT);
+            fields.requests.holder = None;
             match task.leave_delivery(self.held[held].wake, interrupted) {
                 Exit::Left => return None,
                 Exit::Submit(entry) => return Some(entry),
                 Exit::Again => {
+                    fields.requests.holder = Some((self.number, held));
                     let kept = fields.requests.take_kept(task.header());
                     drop(fields);
                     self.deliver(&task, Some(held), kept, false);
@@ -431,6 +465,7 @@ pub fn request_all(targets: Vec<Target>, message: Option<&str>) -> usize {
         targets: targets.into_iter(),
         accepted: 0,
         cyclic: false,
+        handle: None,
     });
     let accepted = call.tell();
     call.end();
@@ -586,7 +621,7 @@ impl TaskRef {
         }
         // Lets go of it in the proper way: somebody may have left a request meanwhile.
         let mut call = Call::new();
-        call.hold(self);
+        call.hold(self, false);
         call.end();
         false
     }
@@ -679,7 +714,8 @@ impl TaskRef {
         if let Requested::Deliver { due } = header.state.transition_to_kept() {
             // A region that was moved out of the task's poll, and ends elsewhere.
             let mut call = Call::new();
-            let held = call.hold(self);
+            let held = call.hold(self, due);
+            fields.requests.holder = Some((call.number, held));
             let kept = fields.requests.take_kept(header);
             drop(fields);
             call.deliver(self, Some(held), kept, due);

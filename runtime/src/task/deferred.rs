@@ -22,6 +22,9 @@ type Outcome<T> = Result<T, TaskError>;
 pub trait OnCancel: Send + Sync {
     /// Takes a request, while the outcome is not settled. `None`: the handle ends cancelled at once. Called with no lock held.
     fn request(&self, message: Option<&Arc<str>>, later: &mut Later) -> Option<Answer>;
+
+    /// One of those that it answered with ([`Answer::Each`]) has accepted. Called before any of them can act on it.
+    fn accepted(&self) {}
 }
 
 /// The handle ends at once.
@@ -100,6 +103,10 @@ impl<T: Send> Forward for Inner<T> {
             }
             Err(_) => Answer::Refused,
         }
+    }
+
+    fn accepted(&self) {
+        self.on_cancel.accepted();
     }
 }
 

@@ -528,6 +528,11 @@ impl TaskRef {
         self.header().state.load()
     }
 
+    /// Whether this is a closure on the blocking pool.
+    pub(crate) fn is_blocking(&self) -> bool {
+        self.header().vtable.is_blocking
+    }
+
     /// Whether this is a callback, which is a task to the runtime alone.
     pub(crate) fn is_callback(&self) -> bool {
         self.header().vtable.is_callback

@@ -34,6 +34,7 @@ pub(crate) struct Vtable {
     free: unsafe fn(NonNull<Header>),
     pub(super) future_name: fn() -> &'static str,
     pub(super) is_callback: bool,
+    pub(super) is_blocking: bool,
 }
 
 /// Tells a failure from a value.
@@ -89,6 +90,7 @@ where
             free: free::<F, S>,
             future_name: std::any::type_name::<F>,
             is_callback: S::IS_CALLBACK,
+            is_blocking: S::IS_BLOCKING,
         }
     }
 }

@@ -103,6 +103,13 @@ pub enum Target {
     Other(Arc<dyn Forward>),
 }
 
+impl Target {
+    /// Whether it is the task of a closure on the blocking pool.
+    pub(crate) fn is_blocking(&self) -> bool {
+        matches!(self, Self::Task(task) if task.is_blocking())
+    }
+}
+
 impl std::fmt::Debug for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -124,6 +131,9 @@ pub struct RegionRef {
 pub trait Forward: Send + Sync {
     /// Takes a request. Called with no lock held; must not wait, and must leave what others are to be told, or woken with, to `later`.
     fn request(&self, message: Option<&Arc<str>>, later: &mut Later) -> Answer;
+
+    /// One of those for which the handle stands has accepted. Called before any of them can act on it.
+    fn accepted(&self) {}
 }
 
 /// What a handle answers to a request.
@@ -133,7 +143,7 @@ pub enum Answer {
     Refused,
     /// It has ended by this request, or will see to it itself.
     Accepted,
-    /// It stands for these, and each of them is asked in turn. Accepted if any of them accepts, or if all had ended.
+    /// It stands for these, and each of them is asked in turn. Accepted if any of them accepts.
     Each(Vec<Target>),
 }
 

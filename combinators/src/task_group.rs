@@ -253,7 +253,7 @@ impl GroupOptions {
         self,
         body: impl FnOnce(TaskGroup) -> F,
     ) -> Result<F::Output, GroupError> {
-        block(TaskGroup::new(self), body, |value| Ok(value)).await
+        block(TaskGroup::new(self), body, Ok).await
     }
 
     /// See [`TaskGroup::try_run`].

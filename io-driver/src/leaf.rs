@@ -42,8 +42,8 @@ struct State {
     announce: Cell<u64>,
 }
 
-thread_local! {
-    static STATE: State = const {
+impl State {
+    const fn new() -> State {
         State {
             budget: Cell::new(UNLIMITED),
             interrupted: Cell::new(false),
@@ -51,8 +51,20 @@ thread_local! {
             in_poll: Cell::new(false),
             announce: Cell::new(0),
         }
-    };
+    }
 }
+
+#[cfg(not(loom))]
+thread_local! {
+    static STATE: State = const { State::new() };
+}
+
+// The runtime's models poll on threads of loom's, which are one to the system.
+#[cfg(loom)]
+static STATE: loom::thread::LocalKey<State> = loom::thread::LocalKey {
+    init: State::new,
+    _p: PhantomData,
+};
 
 /// What a poll did, as told by [`end_poll`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

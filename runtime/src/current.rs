@@ -6,6 +6,7 @@
 
 use crate::handle::Handle;
 use crate::scheduler::Worker;
+use crate::sync_switch::{LocalKey, thread_local};
 use crate::task::{Cancelled, Header, Key, ROOT, TaskRef};
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
@@ -42,6 +43,9 @@ thread_local! {
             budget: Cell::new(BUDGET),
         }
     };
+}
+
+std::thread_local! {
     /// The runtimes entered, the one entered last on top. Invariant: the top one was not left.
     static ENTERED: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };
 }
@@ -188,11 +192,7 @@ pub(crate) fn is_current(task: &TaskRef) -> bool {
 }
 
 /// Puts a value back when dropped.
-struct Restore<T: Copy + 'static>(
-    &'static std::thread::LocalKey<Pointers>,
-    fn(&Pointers) -> &Cell<T>,
-    T,
-);
+struct Restore<T: Copy + 'static>(&'static LocalKey<Pointers>, fn(&Pointers) -> &Cell<T>, T);
 
 impl<T: Copy> Drop for Restore<T> {
     fn drop(&mut self) {
@@ -404,7 +404,7 @@ pub struct EnterGuard {
 
 /// A thread's timer shard: any number does, so that threads spread over the shards.
 fn shard_of_thread() -> usize {
-    thread_local! {
+    std::thread_local! {
         static SHARD: usize = fastrand::usize(..);
     }
     SHARD.try_with(|shard| *shard).unwrap_or(0)

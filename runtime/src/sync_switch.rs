@@ -9,6 +9,8 @@
 mod imp {
     pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, fence};
+    pub(crate) use std::thread::LocalKey;
+    pub(crate) use std::thread_local;
 
     /// `std::cell::UnsafeCell` with loom's closure interface, so that loom can see each access.
     #[derive(Debug)]
@@ -62,6 +64,19 @@ mod imp {
 mod imp {
     pub(crate) use super::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize};
     pub(crate) use loom::sync::atomic::fence;
+    pub(crate) use loom::thread::LocalKey;
+
+    /// loom's thread-locals, each thread of a model having its own, with std's `const`.
+    macro_rules! loomed_local {
+        ($($(#[$attribute:meta])* static $name:ident: $of:ty = const $value:block;)*) => { $(
+            $(#[$attribute])*
+            static $name: loom::thread::LocalKey<$of> = loom::thread::LocalKey {
+                init: || $value,
+                _p: std::marker::PhantomData,
+            };
+        )* };
+    }
+    pub(crate) use loomed_local as thread_local;
 
     /// loom's cell, whose end is an access like any other: loom sees a cell freed that another thread may still be using, and one
     /// that is never freed.
@@ -101,7 +116,7 @@ mod imp {
     }
 
     /// loom's mutex and condvar with parking_lot's unpoisoned interface.
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
     pub(crate) use loom::sync::MutexGuard;
 
@@ -202,6 +217,34 @@ pub(crate) enum Bug {
     PanicGivesWayToCancel,
     /// The task is seen done, but not what it did.
     DoneSeenRelaxed,
+    /// A task is polled while somebody hands a request down in it.
+    PolledDuringADelivery,
+    /// A queue entry that was taken out during a delivery is not put back.
+    OwedEntryLost,
+    /// Who has delivered does not look for what was kept meanwhile.
+    DeliveryLeftWithKept,
+    /// The task is woken for a request that it has received, but not told.
+    InterruptionNotMarked,
+    /// A request that was forwarded back to where it came from is accepted.
+    VisitingMarkMissing,
+    /// A request that others had to be told of first is never made one to be met.
+    ReservedNotCommitted,
+    /// What the last `uncancel` withdraws is met all the same.
+    UncancelLeavesTheMark,
+    /// A request to a region that has ended is counted.
+    LateRegionRequestCounts,
+    /// What a region has received and not taken is forgotten with it.
+    UntakenDropped,
+    /// An abort that came during a poll is not looked for after it.
+    AbortMissedAfterPoll,
+    /// Who watches a task is entered in the list after the word has said so.
+    WatchedBeforeTheLock,
+    /// Who watches a task and gives up stays in the list.
+    UnwatchForgotten,
+    /// Who watches a promise is entered after the look at whether it is settled.
+    PromiseWatchedAfterALook,
+    /// A promise is settled although it is settled.
+    SettledTwice,
 }
 
 #[cfg(all(test, loom))]

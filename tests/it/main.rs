@@ -18,6 +18,7 @@ mod identity;
 mod macros;
 mod net;
 mod panics;
+mod requests;
 mod scheduling;
 mod shield;
 mod shutdown;

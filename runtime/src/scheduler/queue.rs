@@ -61,7 +61,8 @@ impl SharedQueue {
     /// Puts a task into the slot and gives the one that it displaces.
     #[inline]
     pub(crate) fn replace_slot(&self, task: Runnable) -> Option<Runnable> {
-        // AcqRel: a task's data travels by its own state word; the swap decides who owns the pointer.
+        // AcqRel: a task's data travels by its own state word, but whoever has queued it has just looked at its scheduler (rule 6 of
+        // `task::cell`), which the task's end takes away: the Release half orders that look, the Acquire half in `take_slot` the end.
         let before = self.slot.swap(task.into_raw(), AcqRel);
         // SAFETY: the slot's invariant.
         unsafe { Runnable::from_raw(before) }

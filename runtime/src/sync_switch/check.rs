@@ -2,11 +2,9 @@
 //!
 //! Rules for models, learnt from what loom does:
 //!
-//! * Its threads are coroutines on one thread of the system, and a thread-local is one for all of them. A model of one task may meet these:
-//!   the current task (`current`), which a run sets and puts back and no model asks for; the outcomes that wait to be dropped (`raw`), of
-//!   which there is one; and the bracket of a poll (`leaf`), which opens and closes while the task is RUNNING, so that there are never two.
-//!   But a thread beside it that polls the handle may find the bracket's answers. So it asks the handle past its leaf
-//!   (`Task::leave_waker`) wherever they could make a difference, that is, wherever there is a cancel.
+//! * Its threads are coroutines on one thread of the system, and std's thread-locals are one for all of them. So what a poll goes by (the current
+//!   task and region, the leaves' bracket, outcomes and callbacks that wait their turn) stands in loom's (`sync_switch::thread_local`). Those that stay
+//!   std's only hand out numbers, or are met by no model. A lock that is not `sync_switch`'s (a `OnceLock` too, whose closure takes one) stops them all.
 //! * A panic may be caught on its way out of a model, by the very code that is checked. So panics are counted as they begin; a model that
 //!   wants one uses `resume_unwind`, which does not count.
 //! * SeqCst loads and stores are no more than AcqRel to it; only its fences are SeqCst. Condvars never wake by themselves, and waiting for
@@ -24,6 +22,8 @@ use std::time::Instant;
 /// A thread is interrupted at most so often where it could go on: nearly all bugs need one or two, and the number of interleavings grows
 /// with the power of it.
 pub(crate) const BOUNDED: Option<usize> = Some(3);
+/// For models of several tasks, each step of which is many.
+pub(crate) const NARROW: Option<usize> = Some(2);
 /// Every interleaving, for the smallest models.
 pub(crate) const UNBOUNDED: Option<usize> = None;
 
@@ -42,13 +42,16 @@ fn count_panics() {
     });
 }
 
-/// Runs `model` once for each interleaving of its threads.
+/// Runs `model` once for each interleaving of its threads. `HEIST_PREEMPTIONS=` a number bounds it otherwise, `none` not at all.
 pub(crate) fn check(preemptions: Option<usize>, model: impl Fn() + Send + Sync + 'static) {
     count_panics();
     let executions = Arc::new(AtomicU64::new(0));
     let counted = executions.clone();
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = preemptions;
+    builder.preemption_bound = match std::env::var("HEIST_PREEMPTIONS") {
+        Ok(bound) => bound.parse().ok(),
+        Err(_) => preemptions,
+    };
     // Far more than a model takes: what reaches it waits in a loop for something that does not come.
     builder.max_branches = 5_000;
     let begun = Instant::now();
@@ -78,8 +81,13 @@ pub(crate) fn planted_bugs_fail(module: &str, twins: &[(&str, &[Bug])]) {
     };
     let (_, listed) = run(&["--list", "--format=terse"], "");
     let me = format!("{module}::every_model_fails_with_its_bugs_planted");
-    for line in listed.lines().filter(|line| line.starts_with(module)) {
-        let test = line.trim_end_matches(": test");
+    let tests = listed.lines().map(|line| line.trim_end_matches(": test"));
+    // Those of the modules in it have their own lists.
+    let is_mine = |test: &&str| {
+        let name = test.strip_prefix(module);
+        name.is_some_and(|name| name.starts_with("::") && name.matches("::").count() == 1)
+    };
+    for test in tests.filter(is_mine) {
         let known = twins
             .iter()
             .any(|(model, _)| test == format!("{module}::{model}"));

@@ -284,6 +284,7 @@ impl Await {
         handle: &mut A,
         interrupted: bool,
     ) -> Poll<Result<T, TaskError>> {
+        // By the region that it is in now: the await may have begun in another one.
         if interrupted
             && let Some(task) = current::current_task()
             && let Some(region) = region_here(&task)
@@ -351,9 +352,10 @@ impl Wait {
         }
     }
 
-    /// Takes it out; says whether a request was forwarded by it.
+    /// Takes it out; says whether a request to the task that polls it was forwarded by it. (One to another task, in which the await had
+    /// begun, is no affair of this one.)
     fn end(self) -> bool {
-        self.take_out()
+        self.take_out() && current::is_current(&self.task)
     }
 
     fn take_out(&self) -> bool {

@@ -28,6 +28,7 @@ use super::tree::{
     Answer, Forward, Key, Later, Message, ROOT, Request, Stop, Target, Tree, WakeUp,
 };
 use super::{TaskRef, Why};
+use crate::sync_switch::{Bug, planted};
 use crate::trace;
 use std::panic::Location;
 use std::sync::Arc;
@@ -70,12 +71,29 @@ impl Requests {
         task.state.transition_to_none_kept(reserved.is_empty());
         self.kept = reserved;
         let kept: Vec<_> = kept.into_iter().map(|kept| kept.request).collect();
-        match (
-            kept.iter().any(|request| request.source == ROOT),
-            kept.last(),
-        ) {
-            (true, Some(last)) => vec![Request::new(ROOT, last.message.clone())],
+        match kept.last() {
+            Some(last) if kept.len() > 1 && kept.iter().any(|kept| kept.source == ROOT) => {
+                let one = Request::new(ROOT, last.message.clone());
+                kept.iter().for_each(|kept| kept.set_taken());
+                vec![one]
+            }
             _ => kept,
+        }
+    }
+
+    /// Takes what the region `key` received, as one delivery. It is not kept any longer either, if another region had received the same and has
+    /// just left it to the task.
+    pub(super) fn take_received(&mut self, task: &Header, key: Key) -> Option<Arc<Request>> {
+        let request = self.tree.take_received(key)?;
+        self.keep_only(task, |kept| !kept.is_taken());
+        Some(request)
+    }
+
+    fn keep_only(&mut self, task: &Header, keep: impl Fn(&Request) -> bool) {
+        let before = self.kept.len();
+        self.kept.retain(|kept| keep(&kept.request));
+        if self.kept.len() < before && self.kept.iter().all(|kept| kept.reserved.is_some()) {
+            task.state.transition_to_none_kept(self.kept.is_empty());
         }
     }
 
@@ -211,7 +229,7 @@ impl Call {
         match target {
             Target::Task(task) => self.ask_task(task, ROOT, message),
             Target::Region(region) => self.ask_task(&region.task, region.key, message),
-            Target::Other(handle) => match handle.request(message.as_ref(), &mut self.later) {
+            Target::Other(handle) => match self.ask_other(&**handle, message) {
                 Answer::Refused => Said::No { cyclic: false },
                 Answer::Accepted => Said::Yes,
                 Answer::Each(targets) => Said::Ask(Frame::Each {
@@ -225,6 +243,13 @@ impl Call {
         }
     }
 
+    /// A panic of what is foreign is a refusal: this call has tasks that it must let go of.
+    fn ask_other(&mut self, handle: &dyn Forward, message: &Message) -> Answer {
+        let mut answer = Answer::Refused;
+        contain(|| answer = handle.request(message.as_ref(), &mut self.later));
+        answer
+    }
+
     fn ask_task(&mut self, task: &TaskRef, source: Key, message: &Message) -> Said {
         let header = task.header();
         if header.state.load().is_done() {
@@ -232,10 +257,12 @@ impl Call {
         }
         let mut fields = header.rare_or_new().lock();
         let requests = &mut fields.requests;
-        if source == ROOT && requests.calls.contains(&self.number) {
+        let is_asked = requests.calls.contains(&self.number) && !planted(Bug::VisitingMarkMissing);
+        if source == ROOT && is_asked {
             return Said::No { cyclic: true };
         }
-        if source != ROOT && !requests.tree.set_requested(source) {
+        let is_late = source != ROOT && !requests.tree.set_requested(source);
+        if is_late && !planted(Bug::LateRegionRequestCounts) {
             return Said::No { cyclic: false };
         }
         if let Some((by, held)) = requests.holder
@@ -328,9 +355,17 @@ impl Call {
         {
             let mut fields = task.header().rare_or_new().lock();
             let requests = &mut fields.requests;
-            requests
-                .tree
-                .conclude(stops, &answers, &request, due, &mut wake);
+            let tree = &mut requests.tree;
+            let all = tree.conclude(stops, &answers, &request, due, &mut wake);
+            if !all && tree.contains(request.source) && !request.is_taken() {
+                requests.kept.push(Kept {
+                    request,
+                    reserved: None,
+                });
+                // This call, or this thread, has the task, and looks again before it lets go of it.
+                let kept = task.header().state.transition_to_kept();
+                debug_assert_eq!(kept, Requested::Kept);
+            }
             if let Some(at) = requests.calls.iter().rposition(|call| *call == self.number) {
                 requests.calls.swap_remove(at);
             }
@@ -385,7 +420,7 @@ impl Call {
                 found = true;
             }
         }
-        if !found {
+        if !found || planted(Bug::ReservedNotCommitted) {
             // Withdrawn meanwhile, or committed with an earlier request of this call.
             return;
         }
@@ -495,12 +530,12 @@ pub(super) fn meet(task: &TaskRef) -> Met {
         if state.is_aborted() {
             return Met::End(requests.message());
         }
-        let mut returned = None;
+        let mut returned = Vec::new();
         if state.is_interrupted() {
             requests.tree.receive_plainly();
             let awaits = header.wait().is_some();
             if !awaits && !requests.tree.is_outer(ROOT, rare.poll_number()) {
-                let received = requests.tree.take_received(ROOT);
+                let received = requests.take_received(header, ROOT);
                 return Met::End(received.and_then(|request| request.message.clone()));
             }
             // What is suspended now has come since: something foreign gave its value although the task was asked to end.
@@ -516,12 +551,9 @@ pub(super) fn meet(task: &TaskRef) -> Met {
     let mut call = Call::new();
     call.deliver(task, None, kept, false);
     call.end();
-    let received = header
-        .rare_or_new()
-        .lock()
-        .requests
-        .tree
-        .take_received(ROOT);
+    let mut fields = header.rare_or_new().lock();
+    let received = fields.requests.take_received(header, ROOT);
+    drop(fields);
     match received {
         Some(request) => Met::End(request.message.clone()),
         None => Met::GoOn,
@@ -577,7 +609,9 @@ impl Header {
         }
         let left = requests.count + counted;
         let withdrawn = if left == 0 && !requests.kept.is_empty() {
-            self.state.transition_to_none_kept(true);
+            if !planted(Bug::UncancelLeavesTheMark) {
+                self.state.transition_to_none_kept(true);
+            }
             std::mem::take(&mut requests.kept)
         } else {
             Vec::new()
@@ -634,6 +668,7 @@ impl TaskRef {
         }
         let mut fields = header.rare_or_new().lock();
         if fields.requests.abort_message.is_none() {
+            let message = message.filter(|text| !text.is_empty());
             fields.requests.abort_message = message.map(Arc::from);
         }
         let aborted = self.begin_abort();
@@ -657,17 +692,7 @@ impl TaskRef {
         if requests.tree.set_requested(source) {
             requests.count += 1;
             let request = Request::new(source, None);
-            self.keep(fields, request);
-        }
-    }
-
-    fn withdraw(header: &Header, requests: &mut Requests, source: Key) {
-        let before = requests.kept.len();
-        requests.kept.retain(|kept| kept.request.source != source);
-        if requests.kept.len() < before && requests.kept.iter().all(|kept| kept.reserved.is_some())
-        {
-            let none = requests.kept.is_empty();
-            header.state.transition_to_none_kept(none);
+            self.keep(fields, vec![request]);
         }
     }
 
@@ -678,39 +703,42 @@ impl TaskRef {
         let header = self.header();
         let mut fields = header.rare_or_new().lock();
         let requests = &mut fields.requests;
-        let left = requests.tree.leave(key);
+        let mut left = requests.tree.leave(key);
         if left.requested {
             requests.count = requests.count.saturating_sub(1);
         }
-        Self::withdraw(header, requests, key);
+        requests.keep_only(header, |kept| kept.source != key);
         let count = requests.count + u32::from(header.state.load().is_counted());
-        let again = left.untaken.filter(|untaken| {
+        let mut again = std::mem::take(&mut left.untaken);
+        again.retain(|untaken| {
             let mut kept = requests.kept.iter();
             !kept.any(|kept| Arc::ptr_eq(&kept.request, untaken))
         });
-        match again {
-            Some(request) => self.keep(fields, request),
-            None => drop(fields),
+        if again.is_empty() || planted(Bug::UntakenDropped) {
+            drop(fields);
+        } else {
+            self.keep(fields, again);
         }
-        drop(left.waker);
+        drop(left);
         count
     }
 
-    /// A request that a region gives back, in a poll of the task on this thread.
-    pub(super) fn keep_request(&self, request: Arc<Request>) {
-        self.keep(self.header().rare_or_new().lock(), request);
+    /// Requests that a region gives back, in a poll of the task on this thread.
+    pub(super) fn keep_requests(&self, requests: Vec<Arc<Request>>) {
+        self.keep(self.header().rare_or_new().lock(), requests);
     }
 
     fn keep(
         &self,
         mut fields: crate::sync_switch::MutexGuard<'_, RareFields>,
-        request: Arc<Request>,
+        requests: Vec<Arc<Request>>,
     ) {
         let header = self.header();
-        fields.requests.kept.push(Kept {
+        let kept = requests.into_iter().map(|request| Kept {
             request,
             reserved: None,
         });
+        fields.requests.kept.extend(kept);
         if let Requested::Deliver { due } = header.state.transition_to_kept() {
             // A region that was moved out of the task's poll, and ends elsewhere.
             let mut call = Call::new();
@@ -727,7 +755,7 @@ impl TaskRef {
     pub(super) fn consume_received(&self, key: Key) {
         let header = self.header();
         let mut fields = header.rare_or_new().lock();
-        let taken = fields.requests.tree.take_received(key);
+        let taken = fields.requests.take_received(header, key);
         if key == ROOT {
             header.state.transition_to_uninterrupted();
         }

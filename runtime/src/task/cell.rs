@@ -15,7 +15,7 @@
 //! 5. `stage`: whoever runs the task (RUNNING); once DONE, the handle if JOIN_INTEREST was set at that moment, else whoever
 //!    finished it. After the outcome was taken, nobody.
 //! 6. `scheduler`: read by whoever runs the task or has just queued it (a task that is queued but in no queue yet cannot be run, so not
-//!    end). Once DONE it goes with the outcome, and is dropped with it: a waker kept for a year keeps the cell, not the runtime.
+//!    end; the queue's own Release and Acquire order the look before the end). Once DONE it goes with the outcome, and is dropped with it: a waker kept for a year keeps the cell, not the runtime.
 //! 7. The memory: freed by whoever drops the last reference.
 //! 8. `wait`: written by whoever runs the task, who clears it before each poll: the handle, when polled, puts itself there again. It points to a task
 //!    that the handle keeps. A handle that is dropped while it stands there, by a thread that does not run the task, clears it under
@@ -28,12 +28,14 @@ use super::TaskRef;
 use super::cancel::Requests;
 use super::error::TaskError;
 use super::id::TaskId;
-use super::raw::Vtable;
+use super::raw::{Vtable, contain};
 use super::state::{Join, State};
 use crate::context::Context;
 use crate::current;
-use crate::sync_switch::{AtomicPtr, Mutex, MutexGuard, UnsafeCell};
+use crate::sync_switch::{AtomicPtr, Bug, Mutex, MutexGuard, UnsafeCell, planted, thread_local};
 use slab::Slab;
+use std::cell::{Cell as StdCell, RefCell};
+use std::collections::VecDeque;
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -149,6 +151,37 @@ impl Watcher {
         }
     }
 }
+
+/// Tells all of them, one after the other; a panic ends where it began. Wakers are woken here and now. So are callbacks called, unless this comes of
+/// one that comes of another, [`CALLS_WITHIN`] times: then they are called when the innermost has returned. So a chain of a million, each
+/// of which ends what the next one waits for, takes no more stack than a few.
+pub(super) fn tell_all(watchers: impl IntoIterator<Item = Watcher>) {
+    thread_local! {
+        static WITHIN: StdCell<u32> = const { StdCell::new(0) };
+        static WAITING: RefCell<VecDeque<Watcher>> = const { RefCell::new(VecDeque::new()) };
+    }
+    let within = WITHIN.try_with(StdCell::get).unwrap_or(0);
+    for watcher in watchers {
+        if matches!(watcher, Watcher::Call(_)) && within >= CALLS_WITHIN {
+            // Fails only in the thread's last destructors, which drops it uncalled.
+            let _ = WAITING.try_with(|waiting| waiting.borrow_mut().push_back(watcher));
+            continue;
+        }
+        let mut next = Some(watcher);
+        while let Some(watcher) = next {
+            let _ = WITHIN.try_with(|count| count.set(within + 1));
+            contain(|| watcher.tell());
+            let _ = WITHIN.try_with(|count| count.set(within));
+            let is_innermost = within + 1 == CALLS_WITHIN;
+            let waiting = || WAITING.try_with(|waiting| waiting.borrow_mut().pop_front());
+            next = is_innermost.then(waiting).and_then(Result::ok).flatten();
+        }
+    }
+}
+
+/// How many callbacks deep a thread may be before the next one waits: enough for one that blocks until another has been called, which none
+/// should, and little of any stack.
+const CALLS_WITHIN: u32 = 16;
 
 impl std::fmt::Debug for Watcher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -267,6 +300,10 @@ impl Header {
         if self.state.load().is_done() {
             return Err(watcher);
         }
+        if planted(Bug::WatchedBeforeTheLock) && self.state.transition_to_watched() == Join::Waiting
+        {
+            return Ok(self.rare_or_new().lock().watchers.insert(watcher));
+        }
         let mut fields = self.rare_or_new().lock();
         match self.state.transition_to_watched() {
             Join::Done => Err(watcher),
@@ -287,6 +324,9 @@ impl Header {
 
     /// Takes back what was left under `key`; none if it has been told.
     pub(crate) fn unwatch(&self, key: usize) -> Option<Watcher> {
+        if planted(Bug::UnwatchForgotten) {
+            return None;
+        }
         self.rare()?.lock().watchers.try_remove(key)
     }
 

@@ -4,11 +4,10 @@
 //! by it, a gather passes it on to its children: that is the cell's [`OnCancel`].
 
 use super::awaitable::{Await, Awaitable, Watched};
-use super::cell::Watcher;
-use super::raw::contain;
+use super::cell::{Watcher, tell_all};
 use super::tree::{Answer, Forward, Later, Target};
 use super::{Shared, TaskError};
-use parking_lot::Mutex;
+use crate::sync_switch::{Bug, Mutex, planted};
 use slab::Slab;
 use std::fmt;
 use std::mem;
@@ -58,7 +57,7 @@ impl<T> Inner<T> {
     /// Settles the outcome; gives it back if that was done before. Those who watch are to be told by the caller.
     fn settle(&self, outcome: Outcome<T>, cancelled: bool) -> Result<Slab<Watcher>, Outcome<T>> {
         let mut state = self.state.lock();
-        if !matches!(state.outcome, Slot::Pending) {
+        if !matches!(state.outcome, Slot::Pending) && !planted(Bug::SettledTwice) {
             return Err(outcome);
         }
         state.outcome = Slot::Ended(outcome);
@@ -83,9 +82,7 @@ impl<T> Drop for Inner<T> {
 }
 
 fn tell(watchers: Slab<Watcher>) {
-    for (_, watcher) in watchers {
-        contain(|| watcher.tell());
-    }
+    tell_all(watchers.into_iter().map(|(_, watcher)| watcher));
 }
 
 impl<T: Send> Forward for Inner<T> {
@@ -369,6 +366,9 @@ impl<T> fmt::Debug for Deferred<T> {
 /// Many may be told of the end.
 impl<T: Send + 'static> Watched for Deferred<T> {
     fn watch(&self, watcher: Watcher) -> Result<usize, Watcher> {
+        if planted(Bug::PromiseWatchedAfterALook) && !self.inner.is_done() {
+            return Ok(self.inner.state.lock().watchers.insert(watcher));
+        }
         let mut state = self.inner.state.lock();
         match state.outcome {
             Slot::Pending => Ok(state.watchers.insert(watcher)),
@@ -392,5 +392,31 @@ impl<T: Clone + Send + Sync + 'static> From<Deferred<T>> for Shared<T> {
     fn from(mut deferred: Deferred<T>) -> Self {
         let waits = mem::take(&mut deferred.waits);
         Self::new(deferred, waits)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    struct Panics;
+
+    impl OnCancel for Panics {
+        fn request(&self, _: Option<&Arc<str>>, _: &mut Later) -> Option<Answer> {
+            std::panic::resume_unwind(Box::new("as the test wants it"))
+        }
+    }
+
+    #[test]
+    fn a_panic_of_what_is_asked_to_end_is_a_refusal() {
+        let ended = crate::run(async {
+            let (_promise, handle) = deferred::<()>(Panics);
+            let task = crate::spawn(handle);
+            super::super::yield_now().await;
+            assert!(task.cancel("met"));
+            task.await
+        });
+        let error = ended.unwrap().unwrap_err();
+        assert_eq!(error.cancel_message(), Some("met"));
     }
 }

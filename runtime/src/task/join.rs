@@ -43,7 +43,8 @@ pub struct Task<T> {
 
 // SAFETY: the handle gives the outcome, a `T`, to whichever thread it is on, and nothing else of the task; the header is Sync.
 unsafe impl<T: Send> Send for Task<T> {}
-// SAFETY: through `&Task<T>` only the header can be reached, never the outcome.
+// SAFETY: through `&Task<T>` only the header can be reached, and of the outcome only its error, a clone of which may be made by any number of
+// threads. Whatever takes the outcome away has `&mut`.
 unsafe impl<T: Send> Sync for Task<T> {}
 impl<T> Unpin for Task<T> {}
 
@@ -231,12 +232,6 @@ impl<T> Task<T> {
 
     /// Lets the task run on by itself. The same as dropping the handle, for code that wants to say so.
     pub fn detach(self) {}
-
-    /// Leaves a waker to be woken at the task's end; true if the task is done already.
-    pub(crate) fn leave_waker(&mut self, cx: &Context<'_>) -> bool {
-        // SAFETY: this is the only handle.
-        unsafe { raw::poll_done(self.task, cx) }
-    }
 
     /// Takes the outcome of a task that is done; once.
     pub(crate) fn take_outcome(&mut self) -> Option<Outcome<T>> {

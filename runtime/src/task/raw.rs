@@ -6,14 +6,14 @@
 #![allow(unsafe_code)]
 
 use super::cancel::{self, Met};
-use super::cell::{Cell, Header, Outcome, Rare, Stage};
+use super::cell::{Cell, Header, Outcome, Rare, Stage, tell_all};
 use super::error::TaskError;
 use super::id::TaskId;
 use super::join::Task;
 use super::state::{Ending, Finish, Join, Start, Suspend, Wake};
 use super::{Route, Schedule, TaskRef, Why, waker};
 use crate::current;
-use crate::sync_switch::{Bug, planted};
+use crate::sync_switch::{Bug, planted, thread_local};
 use heist_io_driver::leaf;
 use std::any::Any;
 use std::cell::RefCell;
@@ -264,13 +264,14 @@ unsafe fn run<F: Future, S: Schedule, J: Judge<F::Output>>(task: NonNull<Header>
         })
     }));
     let forced = leaf::end_poll().forced_yield;
-    // SAFETY (all): this thread runs the task.
     match polled {
         Ok(Poll::Pending) => {
             if let Some(cancelled) = frame.take_unwinding() {
                 let error = TaskError::cancelled(cancelled.into_message());
+                // SAFETY: this thread runs the task.
                 return unsafe { finish::<F, S, J>(task, Err(error), Ending::Cancelled) };
             }
+            // SAFETY: this thread runs the task.
             unsafe { suspend::<F, S, J>(task, forced) }
         }
         Ok(Poll::Ready(value)) => {
@@ -282,11 +283,14 @@ unsafe fn run<F: Future, S: Schedule, J: Judge<F::Output>>(task: NonNull<Header>
                 }
                 Ending::Value
             };
+            // SAFETY: this thread runs the task.
             unsafe { finish::<F, S, J>(task, Ok(value), ending) }
         }
-        Err(payload) => unsafe {
-            finish::<F, S, J>(task, Err(TaskError::panicked(payload)), Ending::Failure)
-        },
+        Err(payload) => {
+            let error = TaskError::panicked(payload);
+            // SAFETY: this thread runs the task.
+            unsafe { finish::<F, S, J>(task, Err(error), Ending::Failure) }
+        }
     }
 }
 
@@ -418,9 +422,7 @@ unsafe fn finish<F: Future, S: Schedule, J: Judge<F::Output>>(
         }
     }
     if watched {
-        for watcher in header.take_watchers() {
-            contain(|| watcher.tell());
-        }
+        tell_all(header.take_watchers());
     }
     if let Some(context) = header.take_context() {
         // What destructors have set between the two looks. Now the task is done, and nothing more can be set.
@@ -700,7 +702,7 @@ fn discard_in_turn(discard: Discard) {
     if let Some(discard) = discard {
         discard.run();
     }
-    if outermost == Ok(true) {
+    if matches!(outermost, Ok(true)) {
         let next = || {
             WAITING.with(|waiting| {
                 let mut waiting = waiting.borrow_mut();

@@ -175,6 +175,17 @@ impl Place {
     }
 }
 
+/// Tells a region's place, when dropped, where its scope has found that it stands.
+struct Adopt<'a>(&'a mut Place, &'a Scope);
+
+impl Drop for Adopt<'_> {
+    fn drop(&mut self) {
+        if self.0.within.is_none() {
+            self.0.within = self.1.place();
+        }
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         self.leave();
@@ -236,6 +247,8 @@ impl<F: Future> Future for Region<F> {
         };
         let scope = Scope::new(key);
         let (polled, forced) = {
+            // If what it encloses panics, it leaves the tree all the same.
+            let _adopt = Adopt(place, &scope);
             let _scope = current::enter_scope(&scope);
             let region = leaf::enter_region(received);
             let polled = inner.poll(cx);
@@ -243,7 +256,6 @@ impl<F: Future> Future for Region<F> {
         };
         if let Poll::Ready(value) = polled {
             this.inner.set(None);
-            place.within = place.within.take().or_else(|| scope.place());
             place.leave();
             return Poll::Ready(Ok(value));
         }
@@ -254,8 +266,8 @@ impl<F: Future> Future for Region<F> {
             });
         }
         let ended = scope.take_unwinding().or_else(|| match &place.within {
-            Some((task, key)) => task.suspend_region(*key, cx.waker(), !forced),
-            None => (place.wanted && !forced).then(|| Cancelled(None)),
+            Some((task, key)) => task.suspend_region(*key, cx.waker(), forced),
+            None => (place.wanted && !forced).then_some(Cancelled(None)),
         });
         let Some(cancelled) = ended else {
             return Poll::Pending;
@@ -375,25 +387,31 @@ impl TaskRef {
         fields.requests.tree.begin_poll(key, rare.poll_number())
     }
 
-    /// The end of a region's poll that came back pending: takes what it has received, if this is a point of cancellation; else sees to it
+    /// The end of a region's poll that came back pending: takes what it has received, if this is a point of cancellation (it is none if the poll
+    /// was `forced` to yield); else sees to it
     /// that a request wakes `waker`.
-    fn suspend_region(&self, key: Key, waker: &std::task::Waker, take: bool) -> Option<Cancelled> {
+    fn suspend_region(
+        &self,
+        key: Key,
+        waker: &std::task::Waker,
+        forced: bool,
+    ) -> Option<Cancelled> {
         let header = self.header();
         let other = (!waker::is_of(waker, header)).then_some(waker);
         let rare = header.rare_or_new();
         let mut fields = rare.lock();
-        let tree = &mut fields.requests.tree;
-        if take && tree.has_received(key) {
-            if !tree.is_outer(key, rare.poll_number()) {
-                let received = tree.take_received(key);
+        // A forced yield has woken the task. One that has not (a leaf polled on the side, with a waker that wakes nobody) is none.
+        let take = !forced || !header.state.load().is_queued();
+        if take && fields.requests.tree.has_received(key) {
+            let requests = &mut fields.requests;
+            if !requests.tree.is_outer(key, rare.poll_number()) {
+                let received = requests.take_received(header, key);
                 return received.map(|request| Cancelled(request.message.clone()));
             }
             // What is suspended in it now has come since: something foreign gave its value although the region was asked to end.
-            let returned = tree.return_received(key);
+            let returned = requests.tree.return_received(key);
             drop(fields);
-            if let Some(request) = returned {
-                self.keep_request(request);
-            }
+            self.keep_requests(returned);
             fields = rare.lock();
         }
         if !fields.requests.tree.wants_waker(key, other) {

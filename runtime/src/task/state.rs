@@ -314,10 +314,12 @@ impl Snapshot {
         (next, start)
     }
 
-    /// `forced`: the poll came back only because its budget was spent, which is no point of cancellation.
+    /// `forced`: the poll came back only because its budget was spent, which is no point of cancellation. Then it has woken the task: if it has
+    /// not (a leaf was polled on the side, with a waker that wakes nobody), nothing may be left for a next poll.
     const fn suspend(self, forced: bool) -> (Self, Suspend) {
         debug_assert!(self.is_running() && !self.is_done());
-        if self.is_aborted() || self.0 & (KEPT | INTERRUPTED) != 0 && !forced {
+        if self.is_aborted() || self.0 & (KEPT | INTERRUPTED) != 0 && !(forced && self.is_queued())
+        {
             return (self, Suspend::Deliver);
         }
         if self.is_queued() {
@@ -561,13 +563,27 @@ impl State {
     /// (2)
     #[inline]
     pub(crate) fn transition_to_running(&self) -> Start {
-        self.update(Snapshot::start)
+        self.update(|state| {
+            if planted(Bug::PolledDuringADelivery) && state.is_delivering() {
+                let (next, start) = state.without(DELIVERING).start();
+                return (next.with(DELIVERING), start);
+            }
+            state.start()
+        })
     }
 
     /// (4), (5)
     #[inline]
     pub(crate) fn transition_to_suspended(&self, forced: bool) -> Suspend {
-        self.update(|state| state.suspend(forced || planted(Bug::CancelMissedAfterPoll)))
+        self.update(|state| {
+            if planted(Bug::CancelMissedAfterPoll) {
+                return state.without(KEPT | INTERRUPTED).suspend(forced);
+            }
+            if planted(Bug::AbortMissedAfterPoll) {
+                return state.without(ABORTED).suspend(forced);
+            }
+            state.suspend(forced)
+        })
     }
 
     /// (6)
@@ -609,7 +625,16 @@ impl State {
     }
 
     pub(crate) fn transition_to_delivered(&self, wake: bool, interrupted: bool) -> Delivered {
-        self.update(|state| state.delivered(wake, interrupted))
+        let interrupted = interrupted && !planted(Bug::InterruptionNotMarked);
+        self.update(|state| {
+            if planted(Bug::OwedEntryLost) {
+                return state.without(OWED).delivered(wake, interrupted);
+            }
+            if planted(Bug::DeliveryLeftWithKept) {
+                return state.without(KEPT).delivered(wake, interrupted);
+            }
+            state.delivered(wake, interrupted)
+        })
     }
 
     pub(crate) fn transition_to_answered(&self) {

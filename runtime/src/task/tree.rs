@@ -46,11 +46,20 @@ pub(crate) struct Request {
     /// The region that is to end: the root for `cancel`, its own for a deadline.
     pub(crate) source: Key,
     pub(crate) message: Message,
-    /// Whether some region has ended by it. Only changed under the lock of the task's tree, so any ordering does.
+    /// See `is_taken`. Only changed under the lock of the task's tree, so any ordering does.
     taken: AtomicBool,
 }
 
 impl Request {
+    /// Whether some region has ended by it, or another request stands for it.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.taken.load(Relaxed)
+    }
+
+    pub(crate) fn set_taken(&self) {
+        self.taken.store(true, Relaxed);
+    }
+
     pub(crate) fn new(source: Key, message: Message) -> Arc<Self> {
         Arc::new(Self {
             source,
@@ -63,7 +72,10 @@ impl Request {
 /// A request that waits in a region for the region to be polled.
 #[derive(Debug)]
 struct Received {
+    /// Whose message stands.
     request: Arc<Request>,
+    /// Others that are part of the same delivery.
+    merged: Vec<Arc<Request>>,
     /// The task was woken already, for another reason, when this arrived: until it runs a later request replaces the message.
     due: bool,
 }
@@ -313,16 +325,24 @@ impl Tree {
                 parent.children.push(*child);
             }
         }
-        let untaken = region
-            .received
-            .map(|received| received.request)
-            .filter(|request| request.source != key && !request.taken.load(Relaxed))
-            .filter(|request| self.get(request.source).is_some());
+        let mut untaken = Vec::new();
+        if let Some(received) = region.received {
+            untaken.extend(received.merged);
+            untaken.push(received.request);
+        }
+        untaken.retain(|request| request.source != key && !request.is_taken());
+        untaken.retain(|request| self.get(request.source).is_some());
         Left {
             untaken,
             requested: region.requested,
             waker: region.waker.into_waker(),
+            waits: region.waits,
         }
+    }
+
+    /// Whether the region is live.
+    pub(crate) fn contains(&mut self, key: Key) -> bool {
+        self.get(key).is_some()
     }
 
     /// Marks that the region has made a request; false if it has one that still counts, or is gone.
@@ -388,6 +408,7 @@ impl Tree {
         if self.root.received.is_none() {
             self.root.received = Some(Received {
                 request: Request::new(ROOT, None),
+                merged: Vec::new(),
                 due: false,
             });
         }
@@ -404,8 +425,13 @@ impl Tree {
     }
 
     /// Gives back what the region has received and cannot answer: what lies in it has come since.
-    pub(crate) fn return_received(&mut self, key: Key) -> Option<Arc<Request>> {
-        Some(self.get(key)?.received.take()?.request)
+    pub(crate) fn return_received(&mut self, key: Key) -> Vec<Arc<Request>> {
+        let received = self.get(key).and_then(|region| region.received.take());
+        received.map_or_else(Vec::new, |received| {
+            let mut returned = received.merged;
+            returned.push(received.request);
+            returned
+        })
     }
 
     pub(crate) fn has_received(&mut self, key: Key) -> bool {
@@ -415,9 +441,12 @@ impl Tree {
 
     /// Takes what the region received, as one delivery.
     pub(crate) fn take_received(&mut self, key: Key) -> Option<Arc<Request>> {
-        let request = self.get(key)?.received.take()?.request;
-        request.taken.store(true, Relaxed);
-        Some(request)
+        let received = self.get(key)?.received.take()?;
+        for merged in &received.merged {
+            merged.set_taken();
+        }
+        received.request.set_taken();
+        Some(received.request)
     }
 
     /// Hands a request down from `request.source`: says which handles to ask. `inline` is awaited in the header's own place. Regions in which nothing is awaited receive it here and
@@ -482,7 +511,8 @@ impl Tree {
     }
 
     /// Ends a hand-down with the answers, one for each target in order: awaits are marked, and regions in which nobody accepted receive
-    /// the request.
+    /// the request. False if one of those has left meanwhile (it was moved out of the task's poll, and dropped elsewhere): then nobody has
+    /// received what was meant for it.
     pub(crate) fn conclude(
         &mut self,
         stops: Vec<Stop>,
@@ -490,15 +520,18 @@ impl Tree {
         request: &Arc<Request>,
         due: bool,
         wake: &mut Vec<WakeUp>,
-    ) {
+    ) -> bool {
         let mut answers = answers.iter();
+        let mut all = true;
         for mut stop in stops {
             for wait in stop.waits {
                 if answers.next().is_some_and(|accepted| *accepted) {
                     stop.forwarded.push(wait);
                 }
             }
+            let nobody = stop.forwarded.is_empty() && !stop.has_children;
             let Some(region) = self.get(stop.region) else {
+                all &= !nobody;
                 continue;
             };
             let mut inline_forwarded = false;
@@ -509,10 +542,11 @@ impl Tree {
                 }
             }
             self.inline_forwarded |= inline_forwarded;
-            if stop.forwarded.is_empty() && !stop.has_children {
+            if nobody {
                 self.receive(stop.region, request, due, wake);
             }
         }
+        all
     }
 
     fn receive(&mut self, key: Key, request: &Arc<Request>, due: bool, wake: &mut Vec<WakeUp>) {
@@ -521,11 +555,15 @@ impl Tree {
         };
         match &mut region.received {
             // Delivered to a suspended await already: that message stands, and this one is part of the same delivery.
-            Some(received) if !received.due => {}
-            Some(received) => received.request = request.clone(),
+            Some(received) if !received.due => received.merged.push(request.clone()),
+            Some(received) => {
+                let before = mem::replace(&mut received.request, request.clone());
+                received.merged.push(before);
+            }
             empty => {
                 *empty = Some(Received {
                     request: request.clone(),
+                    merged: Vec::new(),
                     due,
                 });
             }
@@ -544,10 +582,85 @@ impl Tree {
 /// What a region leaves.
 #[derive(Debug, Default)]
 pub(crate) struct Left {
-    /// A request of somebody else that goes back to the task.
-    pub(crate) untaken: Option<Arc<Request>>,
+    /// Requests of somebody else that go back to the task.
+    pub(crate) untaken: Vec<Arc<Request>>,
     /// Its own request still counts.
     pub(crate) requested: bool,
-    /// To be dropped outside of every lock.
-    pub(crate) waker: Option<Waker>,
+    #[expect(dead_code, reason = "to be dropped outside of every lock")]
+    waker: Option<Waker>,
+    #[expect(
+        dead_code,
+        reason = "likewise: each may be the last to keep what it stands for"
+    )]
+    waits: Slab<Wait>,
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// Hands `request` down in a task that was suspended in its first poll.
+    fn hand_down(tree: &mut Tree, request: &Arc<Request>, due: bool) {
+        let mut wake = Vec::new();
+        let (stops, targets) = tree.hand_down(request, due, 1, None, &mut wake);
+        assert!(stops.is_empty() && targets.is_empty());
+    }
+
+    /// A deadline round the region that receives, and the task's own request, in either order: the deadline goes with its region, and takes the other
+    /// request along only if somebody ends by it.
+    #[test]
+    fn requests_that_are_one_delivery_go_back_each_for_itself() {
+        for (due, task_first) in [(false, false), (false, true), (true, false), (true, true)] {
+            let mut tree = Tree::default();
+            let outer = tree.enter(ROOT, 1);
+            let inner = tree.enter(outer, 1);
+            let deadline = Request::new(outer, None);
+            let cancel = Request::new(ROOT, Some("stop".into()));
+            let mut order = [&deadline, &cancel];
+            if task_first {
+                order.reverse();
+            }
+            for request in order {
+                hand_down(&mut tree, request, due);
+            }
+            let untaken = tree.leave(inner).untaken;
+            let has = |request| untaken.iter().any(|untaken| Arc::ptr_eq(untaken, request));
+            assert!(untaken.len() == 2 && has(&deadline) && has(&cancel));
+            tree.leave(outer);
+            assert!(tree.contains(cancel.source) && !tree.contains(deadline.source));
+        }
+    }
+
+    #[test]
+    fn requests_that_are_one_delivery_are_taken_together() {
+        for (due, message) in [(false, "one"), (true, "two")] {
+            let mut tree = Tree::default();
+            let inner = tree.enter(ROOT, 1);
+            let requests = ["one", "two"].map(|text| Request::new(ROOT, Some(text.into())));
+            for request in &requests {
+                hand_down(&mut tree, request, due);
+            }
+            let taken = tree.take_received(inner).unwrap();
+            assert_eq!(taken.message.as_deref(), Some(message));
+            assert!(requests.iter().all(|request| request.is_taken()));
+            assert!(tree.leave(inner).untaken.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_was_meant_for_a_region_that_has_left_is_not_forgotten() {
+        let mut tree = Tree::default();
+        let inner = tree.enter(ROOT, 1);
+        let request = Request::new(ROOT, None);
+        let stop = Stop {
+            region: inner,
+            waits: vec![0],
+            forwarded: Vec::new(),
+            has_children: false,
+        };
+        tree.leave(inner);
+        let mut wake = Vec::new();
+        assert!(!tree.conclude(vec![stop], &[false], &request, false, &mut wake));
+        assert!(wake.is_empty());
+    }
 }

@@ -1,28 +1,139 @@
 //! Every transition on every legal word.
 
 use super::*;
+use std::collections::BTreeSet;
 
-/// Every combination of flags that a live word can show, with one, two or five references.
-fn words() -> Vec<Snapshot> {
-    let mut words = Vec::new();
-    for flags in 0..REF_ONE {
-        let word = Snapshot(flags);
-        let legal = if word.is_done() {
-            flags & (RUNNING | QUEUED | CANCEL | JOIN_WAKER) == 0
-        } else {
-            !word.is_cancelled()
-                && (word.has_join_interest() || !word.has_join_waker())
-                && (word.is_started() || !word.is_running())
-        };
-        if legal {
-            words.extend([1, 2, 5].map(|references| Snapshot(flags | (references * REF_ONE))));
-        }
+/// Between the flags and the count.
+const UNUSED: usize = (1 << 17) | (1 << 18) | (1 << 19);
+
+/// Whether a word can be seen, whatever its count.
+fn is_legal(word: Snapshot) -> bool {
+    let has = |bits: usize| word.0 & bits != 0;
+    if has(UNUSED) {
+        return false;
     }
+    if has(DONE) {
+        // Nothing is left to be done to it or told, and it ended in one way.
+        return has(STARTED)
+            && !has(RUNNING | QUEUED | DELIVERING | OWED | REQUESTED | JOIN_WAKER | WATCHED)
+            && !(has(CANCELLED) && has(FAILED));
+    }
+    let implies = |a: bool, b: bool| !a || b;
+    !has(CANCELLED | FAILED)
+        // Counted by who delivers to a suspended task.
+        && implies(has(COUNTED), has(STARTED))
+        && implies(has(JOIN_WAKER), has(JOIN_INTEREST))
+        // It stands in a queue until it is polled for the first time.
+        && implies(!has(STARTED), has(QUEUED) && !has(RUNNING))
+        // The regions are one's alone, and before the first poll there are none.
+        && implies(has(DELIVERING), has(STARTED) && !has(RUNNING))
+        // The queue's entry is gone, but the task is to be queued all the same.
+        && implies(has(OWED), has(DELIVERING) && has(QUEUED))
+        // What is to be met will be: by a poll, at its end, or by who delivers.
+        && implies(has(KEPT), has(RUNNING | QUEUED | DELIVERING))
+        && implies(has(INTERRUPTED), has(STARTED) && has(RUNNING | QUEUED))
+        && implies(has(ABORTED), has(RUNNING | QUEUED))
+}
+
+/// Every legal word with one, two or five references.
+fn words() -> Vec<Snapshot> {
+    let legal = (0..REF_ONE).map(Snapshot).filter(|word| is_legal(*word));
+    legal
+        .flat_map(|word| [1, 2, 5].map(|references| Snapshot(word.0 | (references * REF_ONE))))
+        .collect()
+}
+
+fn live_words() -> Vec<Snapshot> {
+    let mut words = words();
+    words.retain(|word| !word.is_done());
     words
 }
 
 fn is_idle(word: Snapshot) -> bool {
     !word.is_done() && !word.is_running() && !word.is_queued()
+}
+
+fn may_start(word: Snapshot) -> bool {
+    word.is_queued() && !word.is_running() && word.0 & OWED == 0
+}
+
+const ENDINGS: [Ending; 3] = [Ending::Value, Ending::Cancelled, Ending::Failure];
+
+/// Every word that one transition makes of `word`, with its name. Those are left out that nobody may ask for in it.
+fn steps(word: Snapshot) -> Vec<(&'static str, Snapshot)> {
+    let mut next = vec![
+        ("wake", word.wake(false).0),
+        ("wake by value", word.wake(true).0),
+        ("request", word.request().0),
+        ("keep", word.keep().0),
+        ("abort", word.abort().0),
+        ("watch", word.watch().0),
+        ("answered", word.with(ANSWERED)),
+        ("uncounted", word.without(COUNTED)),
+        ("idle taken", word.take_idle().0),
+        ("none kept", word.without(KEPT)),
+        ("none kept or reserved", word.without(KEPT | RESERVED)),
+    ];
+    if word.0 & RESERVED != 0 || word.is_done() {
+        next.extend([false, true].map(|more| ("commit", word.commit(more).0)));
+    }
+    if may_start(word) {
+        next.push(("start", word.start().0));
+    }
+    if word.is_running() {
+        next.extend([false, true].map(|forced| ("suspend", word.suspend(forced).0)));
+        next.extend(ENDINGS.map(|ending| ("finish", word.finish(ending).0)));
+        next.push(("uninterrupted", word.without(INTERRUPTED)));
+    }
+    if word.is_delivering() {
+        next.push(("delivered plainly", word.delivered_plainly().0));
+        next.push(("delivered", word.delivered(false, false).0));
+        next.push(("delivered, woken", word.delivered(true, false).0));
+        next.push(("delivered, interrupted", word.delivered(true, true).0));
+        if word.is_queued() {
+            // It was woken for what it has received when that came.
+            next.push((
+                "delivered, still interrupted",
+                word.delivered(false, true).0,
+            ));
+        }
+    }
+    if word.has_join_interest() {
+        next.push(("unpublish", word.unpublish_join_waker().0));
+        next.push(("publish", word.publish_join_waker().0));
+        next.push(("drop handle", word.drop_handle().0));
+    }
+    next
+}
+
+#[test]
+fn every_transition_maps_legal_words_to_legal_words() {
+    for word in words() {
+        for (step, next) in steps(word) {
+            assert!(is_legal(next), "{step}: {word:?} -> {next:?}");
+        }
+    }
+}
+
+/// So that the definition of a legal word says no more than it has to.
+#[test]
+fn every_legal_word_can_come_about() {
+    let flags = |word: Snapshot| word.without(REF_MASK).0;
+    let references = 5 * REF_ONE;
+    let mut reached = BTreeSet::from([QUEUED | JOIN_INTEREST]);
+    let mut fresh: Vec<_> = reached.iter().copied().collect();
+    while let Some(word) = fresh.pop() {
+        for (_, next) in steps(Snapshot(word | references)) {
+            if reached.insert(flags(next)) {
+                fresh.push(flags(next));
+            }
+        }
+    }
+    let legal: BTreeSet<_> = words().into_iter().map(flags).collect();
+    let never: Vec<_> = legal.difference(&reached).copied().map(Snapshot).collect();
+    let some = &never[..never.len().min(9)];
+    assert!(never.is_empty(), "{} words: {some:?}", never.len());
+    assert_eq!(reached, legal);
 }
 
 #[test]
@@ -39,19 +150,31 @@ fn a_wake_up_submits_exactly_an_idle_task() {
     }
 }
 
+/// Whoever makes or takes over the queue's reference puts the task into a queue; nobody else does.
 #[test]
 fn a_task_is_never_in_two_queues() {
+    /// In a queue, or about to be put there.
+    fn has_entry(word: Snapshot) -> bool {
+        may_start(word) && !word.is_done()
+    }
     for word in words() {
-        let (queued, first) = word.wake(false);
-        let (_, second) = queued.wake(false);
-        assert!(
-            !(first == Wake::Submit && second == Wake::Submit),
-            "{word:?}"
-        );
-        assert_eq!(second, Wake::Nothing);
-        if word.is_queued() && !word.is_done() {
-            let (_, request) = word.request_cancel();
-            assert_eq!(request, Request::Kept, "{word:?}");
+        let before = has_entry(word);
+        let (next, answer) = word.wake(false);
+        assert_eq!(answer == Wake::Submit, !before && has_entry(next));
+        let (next, answer) = word.abort();
+        assert_eq!(answer == Abort::Submit, !before && has_entry(next));
+        for (next, _) in [word.request(), word.keep(), word.commit(false)] {
+            assert_eq!(has_entry(next), before, "{word:?}");
+            assert_eq!(next.references(), word.references());
+        }
+        if word.is_delivering() {
+            for (wake, interrupted) in [(false, false), (true, false), (true, true)] {
+                let (next, answer) = word.delivered(wake, interrupted);
+                let submits = answer == Delivered::Submit;
+                assert_eq!(submits, !before && has_entry(next), "{word:?}");
+                let made = usize::from(submits && word.0 & OWED == 0);
+                assert_eq!(next.references(), word.references() + made);
+            }
         }
     }
 }
@@ -63,7 +186,8 @@ fn a_run_ends_idle_requeued_or_delivering() {
             let (next, answer) = word.suspend(forced);
             match answer {
                 Suspend::Deliver => {
-                    assert!(word.is_cancel_kept() && !forced);
+                    assert!(word.0 & (KEPT | INTERRUPTED | ABORTED) != 0);
+                    assert!(word.is_aborted() || !(forced && word.is_queued()));
                     assert_eq!(next, word);
                 }
                 Suspend::Requeue => {
@@ -75,62 +199,152 @@ fn a_run_ends_idle_requeued_or_delivering() {
                     assert_eq!(next.references(), word.references() - 1);
                 }
             }
-            assert_eq!(next.is_cancel_kept(), word.is_cancel_kept());
+            assert_eq!(next.0 & REQUESTED, word.0 & REQUESTED);
         }
     }
 }
 
 #[test]
-fn a_request_on_an_unpolled_task_drops_it_unpolled() {
-    for word in words() {
-        if !word.is_queued() || word.is_running() || word.is_done() {
+fn an_entry_is_polled_dropped_unpolled_or_handed_over() {
+    for word in words().into_iter().filter(|word| may_start(*word)) {
+        let (next, start) = word.start();
+        assert_eq!(next.references(), word.references());
+        if word.is_delivering() {
+            assert_eq!(start, Start::Owed, "{word:?}");
+            assert_eq!(next, word.with(OWED));
             continue;
         }
-        let (next, start) = word.start();
         assert!(next.is_running() && next.is_started() && !next.is_queued());
-        let unpolled = word.is_cancel_kept() && !word.is_started();
+        let unpolled = word.is_aborted() || word.is_requested() && !word.is_started();
         assert_eq!(start == Start::DropUnpolled, unpolled, "{word:?}");
+        if let Start::Poll { interrupted } = start {
+            assert_eq!(interrupted, word.0 & INTERRUPTED != 0);
+        }
+        assert_eq!(next.0 & REQUESTED, word.0 & REQUESTED);
     }
 }
 
+/// Kept, and then met by whoever has the task; or handed down by who made it.
 #[test]
 fn a_request_that_was_accepted_is_never_lost() {
     for word in words() {
-        let (next, answer) = word.request_cancel();
-        assert_eq!(answer == Request::Refused, word.is_done());
-        if answer == Request::Refused {
-            assert_eq!(next, word);
-            continue;
+        let asked = [
+            (RESERVED, word.request()),
+            (KEPT, word.commit(false)),
+            (KEPT, word.commit(true)),
+            (KEPT, word.keep()),
+        ];
+        for (bit, (next, answer)) in asked {
+            match answer {
+                Requested::Refused => {
+                    assert!(word.is_done());
+                    assert_eq!(next, word);
+                }
+                Requested::Deliver { due } => {
+                    assert!(word.is_started() && !word.is_running() && !word.is_delivering());
+                    assert!(next.is_delivering());
+                    assert_eq!(due, word.is_queued());
+                }
+                Requested::Kept => {
+                    assert!(next.0 & bit != 0);
+                    assert!(word.is_running() || word.is_delivering() || !word.is_started());
+                    assert_eq!(next.is_delivering(), word.is_delivering());
+                }
+            }
         }
-        assert!(next.is_cancel_kept());
-        if next.is_running() {
-            // Whatever the body does next meets it: a value becomes a cancellation, a suspension delivers.
-            assert_eq!(next.finish(Ending::Value).1, Finish::CancelFirst);
-            assert_eq!(next.suspend(false).1, Suspend::Deliver);
-            // A forced yield is no delivery point.
-            assert_ne!(next.suspend(true).1, Suspend::Deliver);
+        // With others reserved still, the mark stays.
+        if word.0 & RESERVED != 0 {
+            assert!(word.commit(true).0.0 & RESERVED != 0);
+            assert!(word.commit(false).0.0 & RESERVED == 0);
         }
-        let made = usize::from(answer == Request::Submit);
+    }
+    for word in live_words() {
+        let kept = word.0 & KEPT != 0;
+        if word.is_running() && word.is_requested() {
+            assert_eq!(word.finish(Ending::Value).1, Finish::CancelFirst);
+        }
+        if word.is_running() && kept {
+            assert_eq!(word.suspend(false).1, Suspend::Deliver);
+        }
+        if word.is_delivering() && kept {
+            assert_eq!(word.delivered(true, true), (word, Delivered::Again));
+        }
+        if word.is_requested() && !word.is_started() {
+            assert_eq!(word.start().1, Start::DropUnpolled);
+        }
+    }
+}
+
+#[test]
+fn a_delivery_is_left_once_nothing_is_kept() {
+    for word in words().into_iter().filter(|word| word.is_delivering()) {
+        for (wake, interrupted) in [(false, false), (true, false), (true, true)] {
+            let (next, answer) = word.delivered(wake, interrupted);
+            if answer == Delivered::Again {
+                assert!(word.0 & KEPT != 0);
+                continue;
+            }
+            assert!(next.0 & (DELIVERING | OWED | KEPT) == 0);
+            assert_eq!(
+                next.0 & INTERRUPTED != 0,
+                interrupted || word.0 & INTERRUPTED != 0
+            );
+            // Whoever took the entry out meanwhile has left it to be submitted here.
+            assert!(answer == Delivered::Submit || word.0 & OWED == 0);
+            assert!(next.is_queued() || !wake);
+            assert_eq!(next.0 & (RESERVED | ABORTED), word.0 & (RESERVED | ABORTED));
+        }
+    }
+}
+
+#[test]
+fn an_aborted_task_is_not_polled_again() {
+    for word in words() {
+        let (next, answer) = word.abort();
+        assert_eq!(answer == Abort::Refused, word.is_done());
+        assert_eq!(answer == Abort::Submit, is_idle(word));
+        let made = usize::from(answer == Abort::Submit);
         assert_eq!(next.references(), word.references() + made);
+        if next.is_running() {
+            assert_eq!(next.suspend(true).1, Suspend::Deliver);
+            assert_eq!(next.finish(Ending::Value).1, Finish::CancelFirst);
+        } else if may_start(next) && !next.is_delivering() {
+            assert_eq!(next.start().1, Start::DropUnpolled);
+        }
     }
 }
 
 #[test]
 fn the_end_clears_everything_but_the_handle() {
     for word in words().into_iter().filter(|word| word.is_running()) {
-        for ending in [Ending::Cancelled, Ending::Failure] {
-            let cancelled = ending == Ending::Cancelled;
-            assert_eq!(word.finish(ending).0.is_cancelled(), cancelled);
+        for ending in ENDINGS {
+            let (done, answer) = word.finish(ending);
+            if ending == Ending::Value && word.is_requested() {
+                assert_eq!((done, answer), (word, Finish::CancelFirst));
+                continue;
+            }
+            assert!(done.is_done() && !done.is_running() && !done.is_queued());
+            assert!(!done.is_requested() && !done.has_join_waker() && !done.is_watched());
+            assert_eq!(done.is_cancelled(), ending == Ending::Cancelled);
+            assert_eq!(done.is_failed(), ending == Ending::Failure);
+            assert_eq!(done.references(), word.references());
+            let expected = Finish::Done {
+                join_interest: word.has_join_interest(),
+                join_waker: word.has_join_waker(),
+                watched: word.is_watched(),
+            };
+            assert_eq!(answer, expected);
         }
-        let (done, answer) = word.finish(Ending::Failure);
-        assert!(done.is_done() && !done.is_running() && !done.is_queued());
-        assert!(!done.is_cancel_kept() && !done.has_join_waker());
-        assert_eq!(done.references(), word.references());
-        let expected = Finish::Done {
-            join_interest: word.has_join_interest(),
-            join_waker: word.has_join_waker(),
-        };
-        assert_eq!(answer, expected);
+    }
+}
+
+#[test]
+fn whoever_watches_is_told_or_finds_the_task_done() {
+    for word in words() {
+        let (next, answer) = word.watch();
+        assert_eq!(answer == Join::Done, word.is_done());
+        assert_eq!(next.is_watched(), !word.is_done());
+        assert_eq!(next.without(WATCHED), word.without(WATCHED));
     }
 }
 

@@ -1,0 +1,198 @@
+//! Requests in corners: none is lost, none is met twice, and nothing is left behind.
+
+use crate::support::{limited, seated};
+use heist::task::yield_now;
+use heist::{Awaitable, Task, catch_cancel, promise};
+use std::future::{Future, pending, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+/// Spends the budget of the poll on leaves that are polled with a waker that wakes nobody, as `now_or_never` of other crates does it.
+fn spend_aside(done: &heist::Shared<()>) {
+    let mut cx = Context::from_waker(Waker::noop());
+    while pin!(done.clone()).poll(&mut cx).is_ready() {}
+}
+
+async fn done() -> heist::Shared<()> {
+    let done = heist::spawn(async {}).shared();
+    done.clone().await.unwrap();
+    done
+}
+
+#[test]
+fn a_yield_on_the_side_hides_no_suspension() {
+    limited(|| {
+        let runtime = seated();
+        let task = runtime.spawn(async {
+            let done = done().await;
+            heist::current_task().unwrap().cancel("met");
+            spend_aside(&done);
+            pending::<()>().await;
+        });
+        let error = runtime.block_on(task).unwrap().unwrap_err();
+        assert_eq!(error.cancel_message(), Some("met"));
+    });
+}
+
+#[test]
+fn a_yield_on_the_side_hides_no_suspension_of_a_region() {
+    limited(|| {
+        let runtime = seated();
+        let task = runtime.spawn(async {
+            let done = done().await;
+            let mut polled = false;
+            let region = poll_fn(|_| {
+                if std::mem::replace(&mut polled, true) {
+                    spend_aside(&done);
+                }
+                Poll::<()>::Pending
+            });
+            catch_cancel(region).await
+        });
+        let ended = runtime.run(async move {
+            for _ in 0..9 {
+                yield_now().await;
+            }
+            assert!(task.cancel("met"));
+            task.await.unwrap()
+        });
+        let cancelled = ended.unwrap().unwrap_err();
+        assert_eq!(cancelled.message(), Some("met"));
+    });
+}
+
+#[test]
+fn a_region_whose_future_panics_leaves_nothing_behind() {
+    limited(|| {
+        let runtime = seated();
+        let task = runtime.spawn(async {
+            let mut region = Some(Box::pin(catch_cancel(async {
+                let (_promise, mut never) = promise::<()>();
+                poll_fn(|cx| -> Poll<()> {
+                    // This enters the region in the task's tree.
+                    assert!(Pin::new(&mut never).poll(cx).is_pending());
+                    resume_unwind(Box::new("as the test wants it"))
+                })
+                .await;
+            })));
+            poll_fn(|cx| {
+                if let Some(mut region) = region.take() {
+                    let poll = || region.as_mut().poll(cx).is_pending();
+                    assert!(catch_unwind(AssertUnwindSafe(poll)).is_err());
+                }
+                Poll::<()>::Pending
+            })
+            .await;
+        });
+        let ended = runtime.run(async move {
+            yield_now().await;
+            assert!(task.cancel("met"));
+            task.await
+        });
+        let error = ended.unwrap().unwrap_err();
+        assert_eq!(error.cancel_message(), Some("met"));
+    });
+}
+
+#[test]
+fn a_handle_given_away_after_a_request_was_forwarded_unwinds_nobody_else() {
+    limited(|| {
+        let runtime = seated();
+        let ended = runtime.run(async {
+            let (go, gone) = promise::<()>();
+            let child = heist::spawn(async {
+                let cancelled = catch_cancel(pending::<()>()).await.unwrap_err();
+                gone.await.unwrap();
+                cancelled.propagate().await
+            });
+            yield_now().await;
+            let give = Arc::new(Mutex::new((false, None::<Waker>)));
+            let (mine, mut child) = (give.clone(), Some(child));
+            let giver = heist::spawn(poll_fn(move |cx| {
+                let mut give = mine.lock().unwrap();
+                if give.0 {
+                    return Poll::Ready(child.take().unwrap());
+                }
+                give.1 = Some(cx.waker().clone());
+                assert!(Pin::new(child.as_mut().unwrap()).poll(cx).is_pending());
+                Poll::Pending
+            }));
+            yield_now().await;
+            assert!(giver.cancel("forwarded"));
+            let waker = {
+                let mut give = give.lock().unwrap();
+                give.0 = true;
+                give.1.take()
+            };
+            waker.unwrap().wake();
+            let mut child: Task<()> = giver.await.unwrap();
+            go.set(()).unwrap();
+            Awaitable::ended(&mut child).await;
+            // Nobody has asked this one to end.
+            heist::spawn(child).await.unwrap()
+        });
+        let error = ended.unwrap().unwrap_err();
+        assert_eq!(error.cancel_message(), Some("forwarded"));
+    });
+}
+
+/// Two regions side by side receive one request; what is in the first is faster, the second ends by it.
+#[test]
+fn a_request_that_one_region_has_taken_is_not_met_again_for_another_that_has_not() {
+    limited(|| {
+        let runtime = seated();
+        let ready = Arc::new(AtomicBool::new(false));
+        let seen = ready.clone();
+        let task = runtime.spawn(async move {
+            let mut fast = pin!(catch_cancel(poll_fn(|_| match seen.load(SeqCst) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            })));
+            let mut slow = pin!(catch_cancel(pending::<()>()));
+            let mut won = false;
+            poll_fn(|cx| {
+                won |= !won && fast.as_mut().poll(cx).is_ready();
+                slow.as_mut().poll(cx).map(|ended| ended.unwrap_err())
+            })
+            .await;
+            assert!(won);
+            yield_now().await;
+            "went on"
+        });
+        let ended = runtime.run(async move {
+            yield_now().await;
+            ready.store(true, SeqCst);
+            assert!(task.cancel(None));
+            task.await
+        });
+        assert_eq!(ended.unwrap().unwrap(), "went on");
+    });
+}
+
+#[test]
+fn a_chain_of_a_million_callbacks_each_of_which_settles_the_next_promise_does_not_recurse() {
+    limited(|| {
+        let (first, handle) = promise::<()>();
+        let mut last = handle;
+        let mut handles = Vec::new();
+        for _ in 0..1_000_000 {
+            let (next, handle) = promise::<()>();
+            last.add_done_callback(move || next.set(()).unwrap());
+            handles.push(std::mem::replace(&mut last, handle));
+        }
+        first.set(()).unwrap();
+        assert!(last.is_done());
+        // Unsettled ones end each other, too.
+        let (first, mut last) = promise::<()>();
+        for _ in 0..1_000_000 {
+            let (next, handle) = promise::<()>();
+            last.add_done_callback(move || drop(next));
+            handles.push(std::mem::replace(&mut last, handle));
+        }
+        drop(first);
+        assert!(last.is_cancelled());
+    });
+}

@@ -329,7 +329,7 @@ impl Wait {
         if let Some(direct) = handle.direct()
             && task.set_inline(direct, cx)
         {
-            task.take_inline_forwarded();
+            task.begin_inline();
             let place = Place::Inline(direct);
             return Some(Self { task, place });
         }
@@ -390,6 +390,13 @@ impl TaskRef {
         current::with_scope(|scope| scope.is_some_and(Scope::is_root))
             && waker::is_of(cx.waker(), self.header())
             && self.header().set_wait(direct)
+    }
+
+    /// The await that stands in the header begins now.
+    fn begin_inline(&self) {
+        if let Some(rare) = self.header().rare() {
+            rare.lock().requests.tree.begin_inline(rare.poll_number());
+        }
     }
 
     /// Whether what stands in the header has forwarded a request; it has not from now on.

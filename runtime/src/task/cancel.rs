@@ -318,7 +318,9 @@ impl Call {
         let mut wake = Vec::new();
         let header = task.header();
         if header.state.load().is_interrupted() {
-            requests.tree.receive_plainly();
+            requests
+                .tree
+                .receive_plainly(header.rare_or_new().poll_number());
         }
         let last = header.rare_or_new().poll_number();
         let inline = header.wait();
@@ -532,9 +534,12 @@ pub(super) fn meet(task: &TaskRef) -> Met {
         }
         let mut returned = Vec::new();
         if state.is_interrupted() {
-            requests.tree.receive_plainly();
-            let awaits = header.wait().is_some();
-            if !awaits && !requests.tree.is_outer(ROOT, rare.poll_number()) {
+            // What the state word says alone was received when there was no rare box, and nothing awaited: whatever is there now has come since.
+            let plain = !requests.tree.has_received(ROOT);
+            requests.tree.receive_plainly(0);
+            let (last, awaits) = (rare.poll_number(), header.wait().is_some());
+            let moved_on = plain && awaits || requests.tree.has_moved_on(ROOT, last, awaits);
+            if !moved_on {
                 let received = requests.take_received(header, ROOT);
                 return Met::End(received.and_then(|request| request.message.clone()));
             }

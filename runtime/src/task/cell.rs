@@ -117,7 +117,8 @@ impl Rare {
     }
 
     pub(super) fn poll_number(&self) -> u64 {
-        self.polls.load(Relaxed)
+        // From 1 on: the poll in which the box is made comes after what was received without one.
+        self.polls.load(Relaxed) + 1
     }
 
     /// Held for a few instructions, with no foreign code under it, and never together with another task's.

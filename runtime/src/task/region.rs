@@ -404,7 +404,7 @@ impl TaskRef {
         let take = !forced || !header.state.load().is_queued();
         if take && fields.requests.tree.has_received(key) {
             let requests = &mut fields.requests;
-            if !requests.tree.is_outer(key, rare.poll_number()) {
+            if !requests.tree.has_moved_on(key, rare.poll_number(), false) {
                 let received = requests.take_received(header, key);
                 return received.map(|request| Cancelled(request.message.clone()));
             }

@@ -76,6 +76,8 @@ struct Received {
     request: Arc<Request>,
     /// Others that are part of the same delivery.
     merged: Vec<Arc<Request>>,
+    /// The number of the task's last poll before: what was entered or awaited in a later one has come since.
+    after: u64,
     /// The task was woken already, for another reason, when this arrived: until it runs a later request replaces the message.
     due: bool,
 }
@@ -87,6 +89,8 @@ struct Wait {
     /// The target has accepted a request on behalf of this await.
     forwarded: bool,
     polled: Polled,
+    /// The number of the task's poll in which it began.
+    begun: u64,
 }
 
 /// When something was polled last, and by whom.
@@ -192,6 +196,8 @@ struct Region {
     waker: Whom,
     /// The number of the task's poll in which it was polled last.
     polled: u64,
+    /// The number of the task's poll in which it was entered.
+    entered: u64,
     /// This region has made a request that counts, and has not taken it back.
     requested: bool,
 }
@@ -206,6 +212,7 @@ impl Region {
             received: None,
             waker: Whom::Task,
             polled: 0,
+            entered: 0,
             requested: false,
         }
     }
@@ -261,6 +268,10 @@ pub(crate) struct Tree {
     next_serial: u32,
     /// The await in the header's own place (`Header::wait`) has forwarded a request.
     inline_forwarded: bool,
+    /// The number of the poll in which it began.
+    inline_begun: u64,
+    /// The number of the last poll before the hand-down under way.
+    last: u64,
 }
 
 impl Default for Tree {
@@ -270,6 +281,8 @@ impl Default for Tree {
             regions: Slab::new(),
             next_serial: 1,
             inline_forwarded: false,
+            inline_begun: 0,
+            last: 0,
         }
     }
 }
@@ -294,6 +307,7 @@ impl Tree {
         self.next_serial = self.next_serial.wrapping_add(1).max(1);
         let mut region = Region::new(serial, Some(parent));
         region.polled = poll;
+        region.entered = poll;
         let slot = self.regions.insert(region);
         let key = Key {
             slot: u32::try_from(slot + 1)
@@ -380,6 +394,7 @@ impl Tree {
         let wait = Wait {
             target,
             forwarded: false,
+            begun: polled.number,
             polled,
         };
         self.get(key).map(|region| region.waits.insert(wait))
@@ -404,24 +419,43 @@ impl Tree {
     }
 
     /// What the state word says alone: a request without a message was received by the task.
-    pub(crate) fn receive_plainly(&mut self) {
+    pub(crate) fn receive_plainly(&mut self, last: u64) {
         if self.root.received.is_none() {
             self.root.received = Some(Received {
                 request: Request::new(ROOT, None),
                 merged: Vec::new(),
+                after: last,
                 due: false,
             });
         }
     }
 
-    /// Whether a region lies, or a handle is awaited, in this one, so that a request does not concern the region itself.
-    pub(crate) fn is_outer(&mut self, key: Key, last: u64) -> bool {
-        let has_children = !self.live_children(key, last).is_empty();
-        has_children
-            || self.get(key).is_some_and(|region| {
-                let mut waits = region.waits.iter();
-                waits.any(|(_, wait)| wait.polled.is_live(last))
-            })
+    /// The await in the header's own place begins.
+    pub(crate) fn begin_inline(&mut self, poll: u64) {
+        self.inline_forwarded = false;
+        self.inline_begun = poll;
+    }
+
+    /// Whether the region has come to be suspended on something else since it received a request, so that this is for that to meet: in a region that was
+    /// entered since, or at a handle that is awaited since. `inline`: something is awaited in the header's own place.
+    pub(crate) fn has_moved_on(&mut self, key: Key, last: u64, inline: bool) -> bool {
+        let region = self.get(key);
+        let received = region.and_then(|region| region.received.as_ref());
+        let Some(after) = received.map(|received| received.after) else {
+            return false;
+        };
+        if key == ROOT && inline && self.inline_begun > after {
+            return true;
+        }
+        let children = self.live_children(key, last);
+        let mut children = children.into_iter();
+        if children.any(|child| self.get(child).is_some_and(|child| child.entered > after)) {
+            return true;
+        }
+        self.get(key).is_some_and(|region| {
+            let mut waits = region.waits.iter();
+            waits.any(|(_, wait)| wait.begun > after && wait.polled.is_live(last))
+        })
     }
 
     /// Gives back what the region has received and cannot answer: what lies in it has come since.
@@ -459,6 +493,7 @@ impl Tree {
         inline: Option<TaskRef>,
         wake: &mut Vec<WakeUp>,
     ) -> (Vec<Stop>, Vec<Target>) {
+        self.last = last;
         let mut inline = inline.map(Target::Task);
         let mut stops = Vec::new();
         let mut targets = Vec::new();
@@ -550,6 +585,7 @@ impl Tree {
     }
 
     fn receive(&mut self, key: Key, request: &Arc<Request>, due: bool, wake: &mut Vec<WakeUp>) {
+        let after = self.last;
         let Some(region) = self.get(key) else {
             return;
         };
@@ -562,6 +598,7 @@ impl Tree {
             }
             empty => {
                 *empty = Some(Received {
+                    after,
                     request: request.clone(),
                     merged: Vec::new(),
                     due,

@@ -1,8 +1,9 @@
 //! heist: a multi-threaded, work-stealing async runtime with the task semantics of Python's asyncio.
 //!
 //! Tasks run on all cores and are polled by whichever worker is free. Each has an identity: a name, an id, the place where it
-//! was spawned; and it can be asked to end. Timers, TCP sockets and a pool for code that blocks come with it, and every part
-//! can be reached from threads that are not the runtime's own.
+//! was spawned. It can be asked to end, and may clean up with awaits before it does. asyncio's combinators, task groups, locks and queues,
+//! timers, TCP sockets and a pool for code that blocks come with it, and every part can be reached from threads that are not the
+//! runtime's own.
 //!
 //! # Examples
 //!
@@ -31,13 +32,19 @@
 //! }
 //! ```
 //!
-//! The repository's `examples` go further: an HTTP server on hyper, threads outside, shutdown, blocking code, timers.
+//! The repository's `examples` go further; its `docs` have a guide for those who come from asyncio, and one for those who come from tokio.
 //!
 //! # Where to begin
 //!
 //! * **A program**: [`#[heist::main]`](macro@main), or [`run`] without macros. [`Builder`] and [`Runtime`] for more say in it.
 //! * **Tasks**: [`spawn`] gives a [`Task`], which can be awaited, named and cancelled; dropping it lets the task run on by itself.
-//!   [`timeout`] and [`sleep`] for time, [`net`] for sockets, [`spawn_blocking`] for what blocks.
+//!   [`task::Builder`] for tasks that are told more, [`Shared`] for handles that many await.
+//! * **Cancellation**: [`Task::cancel`] asks, [`catch_cancel`] hears it and cleans up, [`Task::abort`] does not ask;
+//!   `Task::cancel_with` asks, waits, and then does not.
+//! * **Many tasks**: a [`TaskGroup`] for those that belong together; [`gather`](fn@gather), [`wait`], [`as_completed`], [`shield`] for any.
+//! * **Time**: [`sleep`], [`timeout`], [`Deadline`], [`time`].
+//! * **Between tasks**: locks, events, barriers and queues in [`sync`]; [`promise`] for one value.
+//! * **The world**: [`net`] for sockets, [`spawn_blocking`] for what blocks.
 //! * **What a task knows**: a [`ContextVar`](context::ContextVar) has a value of its own in each task, which follows it into what it spawns.
 //! * **Other threads**: a [`Handle`] is `Clone + Send + Sync` and works anywhere. [`run_coroutine_threadsafe`] submits a coroutine
 //!   and gives a [`concurrent::Future`] to wait on.
@@ -47,10 +54,56 @@
 //!
 //! # What a cancellation is
 //!
-//! [`Task::cancel`] makes a request and returns at once. The task is dropped at the await where it is suspended, or next suspends:
-//! its destructors run, and whoever awaits it gets a [`TaskError`] that says so and carries the message. A task that has not begun
-//! never begins. [`timeout`] drops what it encloses in the same way. asyncio's other half, a body that catches the request and cleans
-//! up with more awaits, is not there yet, nor are `gather`, `shield`, `TaskGroup` and the locks and queues.
+//! [`Task::cancel`] makes a request and returns at once. The request goes to the await where the task is suspended, or next suspends. There it is
+//! *delivered*, or the future is *dropped*:
+//!
+//! * If the task awaits a handle (another task, a gather, a promise), the request is **handed on** to that, and the task goes on with what comes of
+//!   it. A [`shield`] takes it and lets what it shields run on. [`Task::ended`] waits without handing on.
+//! * Else the innermost **region** round the await receives it: a [`catch_cancel`], a [`timeout`], a [`TaskGroup`]; the
+//!   outermost region is the task itself. What the region encloses is dropped at its await: destructors run. Then whoever made
+//!   the region goes on, and may await what it likes. A `catch_cancel` gives `Err(`[`Cancelled`]`)`: clean up, and
+//!   [`propagate`](Cancelled::propagate), or refuse by returning.
+//! * If nothing holds it up, the task ends, and whoever awaits it gets a [`TaskError`] with
+//!   [`is_cancelled`](TaskError::is_cancelled) and the message. A task that has not begun never begins.
+//!
+//! ```
+//! use heist::{catch_cancel, sleep, spawn, sync::Event};
+//! use std::time::Duration;
+//!
+//! static BEGUN: Event = Event::new();
+//!
+//! # heist::run(async {
+//! let task = spawn(async {
+//!     let work = async {
+//!         BEGUN.set();
+//!         sleep(Duration::from_secs(3600)).await
+//!     };
+//!     if let Err(cancelled) = catch_cancel(work).await {
+//!         sleep(Duration::from_millis(1)).await; // clean up, with awaits
+//!         cancelled.propagate().await // and go on unwinding
+//!     }
+//! });
+//! BEGUN.wait().await;
+//! task.cancel("enough");
+//! let error = task.await.unwrap_err();
+//! assert_eq!(error.cancel_message(), Some("enough"));
+//! # }).unwrap();
+//! ```
+//!
+//! It works on every future, those of other crates included, and costs nothing where it is not used. A task's own cancellation is never an error that
+//! `?` would pass on: an `Err` that says cancelled is about the *awaited* task. [`propagate_cancelled`] makes it one's own, as asyncio does.
+//!
+//! A [`timeout`] ends what it encloses by a request of its own, and waits for the cleanup. Requests are counted ([`Task::cancelling`],
+//! [`Task::uncancel`]), and so it is never in doubt whose request ended what.
+//!
+//! *Dropping* a future is not cancelling: the losing branch of a `select!` hears nothing and cannot await. A [`Task`] that is dropped runs on. A
+//! closure of [`spawn_blocking`] that runs cannot be interrupted: its task ends, cancelled, when it returns.
+//!
+//! # Errors
+//!
+//! A panic is an exception to everything. A `Result` is a value, unless the twin with `try_` is used ([`try_spawn`], [`try_gather`], [`try_wait`],
+//! [`TaskGroup::try_spawn`]): to that, an `Err` is what an exception is to asyncio. A failure that no handle retrieves is reported
+//! ([`Builder::exception_handler`]).
 //!
 //! # asyncio's names
 //!
@@ -58,23 +111,43 @@
 //! |---|---|
 //! | `asyncio.run`, `Runner` | [`run`], [`macro@main`], [`Runtime`] |
 //! | the event loop object | [`Handle`] |
-//! | `create_task` | [`spawn`], [`task::Builder`] |
-//! | `Task.cancel`, `done`, `cancelled` | [`Task::cancel`], [`Task::is_done`], [`Task::is_cancelled`] |
-//! | `Task.get_name`, `set_name` | [`Task::name`], [`Task::set_name`] |
+//! | `create_task` | [`spawn`], [`try_spawn`], [`task::Builder`] |
+//! | `ensure_future` | [`ensure_future`] |
+//! | `Task` | [`Task`], [`Shared`], [`TaskRef`] |
+//! | `Task.cancel`, `cancelling`, `uncancel` | [`Task::cancel`], [`Task::cancelling`], [`Task::uncancel`] |
+//! | `Task.done`, `cancelled` | [`Task::is_done`], [`Task::is_cancelled`] |
+//! | `Task.result`, `exception`, `add_done_callback` | [`Task::result`], [`Task::exception`], [`Task::add_done_callback`] |
+//! | `Task.get_name`, `set_name`, `get_coro` | [`Task::name`], [`Task::set_name`], [`TaskRef::future_name`] |
 //! | `current_task`, `all_tasks` | [`current_task`], [`all_tasks`] |
+//! | `except CancelledError` | [`catch_cancel`] |
+//! | `raise`, `raise CancelledError(msg)` | [`Cancelled::propagate`], [`Cancelled::new`] |
+//! | `await` that raises the awaited task's cancellation | [`propagate_cancelled`] |
+//! | `InvalidStateError` | [`TaskError::is_invalid_state`] |
+//! | `Future`, `create_future`, `set_result`, `set_exception` | [`Deferred`], [`promise`], [`Promise::set`], [`Promise::settle`] |
+//! | `gather` | [`gather`](fn@gather), [`gather!`](macro@gather), [`try_gather`] |
+//! | `gather(return_exceptions=True)` | [`Gather::return_exceptions`] |
+//! | `wait`, `FIRST_COMPLETED`, ... | [`wait`], [`try_wait`], [`ReturnWhen`] |
+//! | `wait_for` | [`wait_for`], [`wait_for_body`], [`try_wait_for_body`] |
+//! | `as_completed` | [`as_completed`] |
+//! | `shield` | [`shield`] |
+//! | `TaskGroup`, `create_task`, `ExceptionGroup` | [`TaskGroup`], [`TaskGroup::spawn`], [`TaskGroup::try_spawn`], [`GroupError`] |
+//! | `timeout`, `timeout_at` | [`timeout`], [`timeout_at`] |
+//! | `Timeout`, `reschedule`, `when`, `expired` | [`Deadline`] |
+//! | `TimeoutError` | [`Elapsed`] |
 //! | `sleep`, `sleep(0)` | [`sleep`], [`task::yield_now`] |
-//! | `wait_for`, `timeout`, `timeout_at` | [`timeout`], [`timeout_at`] |
-//! | `Event`, `Lock`, `Condition`, `Semaphore`, `Barrier` | [`sync`] |
+//! | `Event`, `Lock`, `Condition`, `Semaphore`, `BoundedSemaphore`, `Barrier` | [`sync`] |
 //! | `Queue`, `PriorityQueue`, `LifoQueue` | [`sync::Queue`], [`sync::PriorityQueue`], [`sync::LifoQueue`] |
 //! | `to_thread`, `run_in_executor` | [`spawn_blocking`] |
-//! | `run_coroutine_threadsafe` | [`run_coroutine_threadsafe`] |
+//! | `run_coroutine_threadsafe`, `wrap_future` | [`run_coroutine_threadsafe`], [`concurrent::Future::wrap`] |
 //! | `concurrent.futures.Future` | [`concurrent::Future`] |
 //! | `loop.call_soon`, `call_soon_threadsafe` | [`Handle::call_soon`], [`Handle::call_soon_threadsafe`] |
 //! | `loop.call_later`, `call_at` | [`Handle::call_later`], [`Handle::call_at`] |
 //! | `Handle`, `TimerHandle` | [`CallHandle`], [`TimerHandle`] |
-//! | `contextvars` | [`context`] |
+//! | `loop.time` | [`time::now`] |
+//! | `contextvars`, `copy_context` | [`context`], [`context::copy_context`] |
 //! | `create_task(context=)` | [`task::Builder::context`] |
 //! | `set_exception_handler` | [`Builder::exception_handler`] |
+//! | `slow_callback_duration` | [`Builder::slow_poll_threshold`] |
 //! | `open_connection`, `sock_*` | [`net`], [`Async`] for any other pollable descriptor |
 //! | `IsolatedAsyncioTestCase` | [`macro@test`] |
 //!
@@ -191,7 +264,16 @@ pub use heist_runtime::{Metrics, WorkerMetrics};
 #[doc(hidden)]
 pub use heist_runtime::__private;
 
-/// The README's example is a test.
+/// The README's examples are tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// So are those of the guides.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/coming-from-asyncio.md")]
+struct ComingFromAsyncio;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/coming-from-tokio.md")]
+struct ComingFromTokio;

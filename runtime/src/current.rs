@@ -129,6 +129,19 @@ impl Scope {
         key
     }
 
+    /// The place of the innermost region round here that has one.
+    fn nearest_key(&self) -> Key {
+        let mut scope = self;
+        loop {
+            // SAFETY: by the invariant of `outer`. The outermost scope of a task has a key.
+            match (scope.key.get(), unsafe { scope.outer.as_ref() }) {
+                (Some(key), _) => return key,
+                (None, Some(outer)) => scope = outer,
+                (None, None) => return ROOT,
+            }
+        }
+    }
+
     /// Where it stands, if it has a place in the current task's tree.
     pub(crate) fn place(&self) -> Option<(TaskRef, Key)> {
         self.key.get().and_then(|key| Some((current_task()?, key)))
@@ -170,11 +183,10 @@ pub(crate) fn caught(at: Option<&'static std::panic::Location<'static>>) {
     }
 }
 
-/// How many requests the current task counts.
+/// How many requests the current task counts that concern what is being polled.
 pub(crate) fn cancelling() -> u32 {
-    let frame = POINTERS.with(|pointers| pointers.tasks.get());
-    // SAFETY: by the invariants of `tasks` and `Frame::task`.
-    unsafe { frame.as_ref() }.map_or(0, |frame| unsafe { frame.task.as_ref() }.cancelling())
+    let region = with_scope(|scope| scope.map_or(ROOT, Scope::nearest_key));
+    with_task(|task| task.map_or(0, |task| task.cancelling_in(region)))
 }
 
 /// Whether the task at `task` is the one that this thread runs. The pointer is only compared.

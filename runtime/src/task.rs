@@ -35,6 +35,7 @@ mod deferred;
 mod error;
 mod grace;
 mod id;
+mod in_turn;
 mod join;
 mod owned;
 mod raw;

@@ -19,6 +19,7 @@ mod macros;
 mod net;
 mod panics;
 mod requests;
+mod rules;
 mod scheduling;
 mod shield;
 mod shutdown;

@@ -598,6 +598,16 @@ impl Header {
         }
     }
 
+    /// Those of the requests that concern the region.
+    pub(crate) fn cancelling_in(&self, region: Key) -> u32 {
+        let counted = u32::from(self.state.load().is_counted());
+        self.rare().map_or(counted, |rare| {
+            let fields = rare.lock();
+            let requests = &fields.requests;
+            requests.tree.concerning(region, requests.count + counted)
+        })
+    }
+
     pub(super) fn uncancel(&self) -> u32 {
         self.caught(None);
         if self.rare().is_none() && !self.state.load().is_counted() {
@@ -703,7 +713,7 @@ impl TaskRef {
 
     /// The region has ended: what it asked for is withdrawn, what others asked of it and nobody took goes back to the task.
     ///
-    /// Gives the count that is left.
+    /// Gives the count that is left, of the requests that concern it.
     pub(super) fn leave_region(&self, key: Key) -> u32 {
         let header = self.header();
         let mut fields = header.rare_or_new().lock();
@@ -713,7 +723,9 @@ impl TaskRef {
             requests.count = requests.count.saturating_sub(1);
         }
         requests.keep_only(header, |kept| kept.source != key);
-        let count = requests.count + u32::from(header.state.load().is_counted());
+        let counted = requests.count + u32::from(header.state.load().is_counted());
+        let round_it = left.parent.unwrap_or(ROOT);
+        let count = requests.tree.concerning(round_it, counted);
         let mut again = std::mem::take(&mut left.untaken);
         again.retain(|untaken| {
             let mut kept = requests.kept.iter();

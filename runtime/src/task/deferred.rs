@@ -5,6 +5,7 @@
 
 use super::awaitable::{Await, Awaitable, Watched};
 use super::cell::{Watcher, tell_all};
+use super::in_turn::drop_in_turn;
 use super::tree::{Answer, Forward, Later, Target};
 use super::{Shared, TaskError};
 use crate::sync_switch::{Bug, Mutex, planted};
@@ -38,6 +39,22 @@ impl OnCancel for EndAtOnce {
 struct Inner<T> {
     state: Mutex<State<T>>,
     on_cancel: Box<dyn OnCancel>,
+    /// How an outcome is dropped that nobody took: in turn.
+    discard: fn(Outcome<T>),
+}
+
+impl<T> Drop for Inner<T> {
+    fn drop(&mut self) {
+        if let Slot::Ended(outcome) = mem::replace(&mut self.state.get_mut().outcome, Slot::Taken) {
+            // An error that nobody has taken is not lost.
+            if let Err(error) = &outcome
+                && error.is_panic()
+            {
+                crate::failure::report(error.clone());
+            }
+            (self.discard)(outcome);
+        }
+    }
 }
 
 struct State<T> {
@@ -67,17 +84,6 @@ impl<T> Inner<T> {
 
     fn is_done(&self) -> bool {
         !matches!(self.state.lock().outcome, Slot::Pending)
-    }
-}
-
-impl<T> Drop for Inner<T> {
-    /// An error that nobody has taken is not lost.
-    fn drop(&mut self) {
-        if let Slot::Ended(Err(error)) = &self.state.get_mut().outcome
-            && error.is_panic()
-        {
-            crate::failure::report(error.clone());
-        }
     }
 }
 
@@ -135,6 +141,7 @@ pub fn deferred<T: Send + 'static>(
             cancelled: false,
         }),
         on_cancel: Box::new(on_cancel),
+        discard: drop_in_turn,
     });
     let promise = Promise(Arc::new(Settler(inner.clone())));
     let deferred = Deferred {

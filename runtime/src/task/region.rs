@@ -128,7 +128,7 @@ impl From<Cancelled> for TaskError {
 pub struct Unwound {
     /// What goes on unwinding, or is caught.
     pub cancelled: Cancelled,
-    /// The requests that the task counts, now that the region has taken its own back.
+    /// The requests that the task counts, now that the region has taken its own back. Those of regions beside it are left out.
     pub count: u32,
 }
 
@@ -211,7 +211,7 @@ impl<F: Future> Region<F> {
         }
     }
 
-    /// The task's count of requests when the region was first polled. asyncio's `cancelling()` at entry.
+    /// The task's count of requests when the region was first polled, without those of regions beside it. asyncio's `cancelling()` at entry.
     pub fn count_at_entry(&self) -> u32 {
         self.place.count_at_entry.unwrap_or(0)
     }

@@ -2,6 +2,7 @@
 
 use super::awaitable::{Await, Awaitable, Watched, leave_waker};
 use super::cell::Watcher;
+use super::in_turn::drop_in_turn;
 use super::tree::Target;
 use super::{Task, TaskError, TaskRef};
 use parking_lot::Mutex;
@@ -55,7 +56,17 @@ struct Origin<A: Awaitable> {
     handle: Mutex<A>,
     target: Target,
     /// Taken from the handle by who asks first.
+    ///
+    /// Invariant: set under the handle's lock, in which the outcome is taken. So whoever holds that finds it in one of the two.
     outcome: OnceLock<Outcome<A::Value>>,
+}
+
+impl<A: Awaitable> Drop for Origin<A> {
+    fn drop(&mut self) {
+        if let Some(outcome) = self.outcome.take() {
+            drop_in_turn(outcome);
+        }
+    }
 }
 
 impl<A: Awaitable<Value: Clone + Sync> + Watched> Source<A::Value> for Origin<A> {
@@ -68,9 +79,10 @@ impl<A: Awaitable<Value: Clone + Sync> + Watched> Source<A::Value> for Origin<A>
     }
 
     fn error(&self) -> Option<TaskError> {
+        let handle = self.handle.lock();
         match self.outcome.get() {
             Some(outcome) => outcome.as_ref().err().cloned(),
-            None => self.handle.lock().error(),
+            None => handle.error(),
         }
     }
 
@@ -94,7 +106,11 @@ impl<A: Awaitable<Value: Clone + Sync> + Watched> Source<A::Value> for Origin<A>
 impl<A: Awaitable> Origin<A> {
     /// The outcome of a handle that has ended, taken over from it.
     fn kept(&self) -> &Outcome<A::Value> {
-        self.outcome.get_or_init(|| self.handle.lock().take())
+        if let Some(outcome) = self.outcome.get() {
+            return outcome;
+        }
+        let mut handle = self.handle.lock();
+        self.outcome.get_or_init(|| handle.take())
     }
 }
 

@@ -272,6 +272,8 @@ pub(crate) struct Tree {
     inline_begun: u64,
     /// The number of the last poll before the hand-down under way.
     last: u64,
+    /// How many regions have made a request that counts.
+    requesting: u32,
 }
 
 impl Default for Tree {
@@ -283,6 +285,7 @@ impl Default for Tree {
             inline_forwarded: false,
             inline_begun: 0,
             last: 0,
+            requesting: 0,
         }
     }
 }
@@ -326,6 +329,7 @@ impl Tree {
             return Left::default();
         };
         let region = self.regions.remove(index);
+        self.requesting -= u32::from(region.requested);
         let parent = region.parent.unwrap_or(ROOT);
         if let Some(parent) = self.get(parent) {
             parent.children.retain(|child| *child != key);
@@ -349,6 +353,7 @@ impl Tree {
         Left {
             untaken,
             requested: region.requested,
+            parent: Some(parent),
             waker: region.waker.into_waker(),
             waits: region.waits,
         }
@@ -361,8 +366,27 @@ impl Tree {
 
     /// Marks that the region has made a request; false if it has one that still counts, or is gone.
     pub(crate) fn set_requested(&mut self, key: Key) -> bool {
-        self.get(key)
-            .is_some_and(|region| !mem::replace(&mut region.requested, true))
+        let is_new = self
+            .get(key)
+            .is_some_and(|region| !mem::replace(&mut region.requested, true));
+        self.requesting += u32::from(is_new);
+        is_new
+    }
+
+    /// Of the `count` requests that the task counts, those that concern `key`: the task's own, and those of the regions round it. What regions
+    /// beside it have asked for (another branch of a `join!`) is not its affair.
+    pub(crate) fn concerning(&self, key: Key, count: u32) -> u32 {
+        if count == 0 || self.requesting == 0 {
+            return count;
+        }
+        let mut beside = self.requesting;
+        let mut next = Some(key);
+        // The root makes no requests of its own.
+        while let Some(region) = next.and_then(|key| self.regions.get(key.index()?)) {
+            beside -= u32::from(region.requested);
+            next = region.parent;
+        }
+        count.saturating_sub(beside)
     }
 
     /// Whether the region has to be told whom to wake; `None` is the task itself.
@@ -623,6 +647,8 @@ pub(crate) struct Left {
     pub(crate) untaken: Vec<Arc<Request>>,
     /// Its own request still counts.
     pub(crate) requested: bool,
+    /// What it lay in.
+    pub(crate) parent: Option<Key>,
     #[expect(dead_code, reason = "to be dropped outside of every lock")]
     waker: Option<Waker>,
     #[expect(

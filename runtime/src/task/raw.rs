@@ -279,7 +279,9 @@ unsafe fn run<F: Future, S: Schedule, J: Judge<F::Output>>(task: NonNull<Header>
                 Ending::Failure
             } else {
                 if let Some(at) = header.rare().and_then(Rare::caught_at) {
-                    contain(|| S::swallowed(unsafe { TaskRef::new(task) }, at));
+                    // SAFETY: by the run's reference.
+                    let swallowing = unsafe { TaskRef::new(task) };
+                    contain(|| S::swallowed(swallowing, at));
                 }
                 Ending::Value
             };

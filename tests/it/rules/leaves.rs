@@ -1,6 +1,6 @@
 //! Rules 4 and 5: what is a point of delivery, and what becomes of a result. Leaves of heist's, and of other crates.
 
-use super::{Foreign, cancelled, caught, everywhere, me, says, settled, suspend};
+use super::{Foreign, caught, everywhere, me, says, settled, suspend};
 use crate::support::{Gate, limited, seated, threaded};
 use heist::sync::{Event, Lock, Queue, Semaphore};
 use heist::task::catch_cancel;

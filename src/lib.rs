@@ -50,7 +50,7 @@
 //!   and gives a [`concurrent::Future`] to wait on.
 //! * **The end**: [`Handle::shutdown`] takes a deadline and gives a [`ShutdownReport`] that names who was late.
 //! * **A look inside**: [`current_task`], [`all_tasks`], [`Handle::current_task_of`], [`Handle::metrics`]; tracing events at every
-//!   edge of a task's life.
+//!   edge of a task's life. A task's `Debug` says what it waits for, [`TaskRef::get_stack`] where it is suspended.
 //!
 //! # What a cancellation is
 //!
@@ -119,6 +119,8 @@
 //! | `Task.result`, `exception`, `add_done_callback` | [`Task::result`], [`Task::exception`], [`Task::add_done_callback`] |
 //! | `Task.get_name`, `set_name`, `get_coro` | [`Task::name`], [`Task::set_name`], [`TaskRef::future_name`] |
 //! | `current_task`, `all_tasks` | [`current_task`], [`all_tasks`] |
+//! | `Task.get_stack`, `print_stack` | [`TaskRef::get_stack`], [`TaskRef::print_stack`] |
+//! | `_register_task`, `_enter_task`, `_leave_task` | [`task::track`] |
 //! | `except CancelledError` | [`catch_cancel`] |
 //! | `raise`, `raise CancelledError(msg)` | [`Cancelled::propagate`], [`Cancelled::new`] |
 //! | `await` that raises the awaited task's cancellation | [`propagate_cancelled`] |
@@ -157,6 +159,7 @@
 //! |---|---|---|
 //! | `macros` | yes | [`#[heist::main]`](macro@main) and [`#[heist::test]`](macro@test) |
 //! | `hyper` | no | hyper 1's `rt::Read` and `rt::Write` on heist's streams |
+//! | `stacks` | no | [`TaskRef::get_stack`] with the chain of async functions that a task is suspended in |
 //! | `tokio-io` | no | tokio's `AsyncRead` and `AsyncWrite` on heist's streams: the traits, no tokio runtime |
 //!
 //! futures-io's `AsyncRead` and `AsyncWrite` are always there. Everything works on stable Rust, and nothing needs a `--cfg`.
@@ -204,6 +207,12 @@ pub mod task {
         Promise, Shared, Task, TaskEnded, TaskError, TaskId, TaskRef, YieldNow, catch_cancel,
         check_cancelled, promise, propagate_cancelled, yield_now,
     };
+    // Looking at a suspended task.
+    #[doc(inline)]
+    pub use heist_runtime::task::{Frame, GetStack, Stack, StackError, WaitsFor};
+    // Tasks of other types than the runtime's own.
+    #[doc(inline)]
+    pub use heist_runtime::task::track;
     // For those who write handles and combinators of their own.
     #[doc(inline)]
     pub use heist_runtime::task::{

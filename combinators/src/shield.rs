@@ -156,4 +156,8 @@ impl<A: Awaitable> OnCancel for LetGo<A> {
         }
         None
     }
+
+    fn kind(&self) -> &'static str {
+        "Shield"
+    }
 }

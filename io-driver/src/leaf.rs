@@ -10,6 +10,10 @@
 //!   being polled is *interrupted*: its result stays where it was (the bytes in the socket, the
 //!   item in the queue), so that a cancelled operation did not happen. [`Leaf`] does both.
 //!
+//! A third question is none of theirs: *where is this task suspended?* In a
+//! [traced](begin_traced_poll) poll the budget is zero from the start, and a leaf that yields for
+//! want of it notes where it stands. So a leaf that asks the first question answers this one.
+//!
 //! Outside such a bracket the budget is unlimited and nothing is interrupted: under a foreign
 //! executor the leaves behave like plain futures.
 //!
@@ -40,6 +44,8 @@ struct State {
     /// The current shard may have a deadline, earlier than this tick, that the driver was not told
     /// of yet. Zero, before which there is none: nothing is left to be announced.
     announce: Cell<u64>,
+    /// What each leaf calls in a poll that is traced. Invariant: `None` unless the budget is zero.
+    note: Cell<Option<fn()>>,
 }
 
 impl State {
@@ -50,6 +56,7 @@ impl State {
             forced_yield: Cell::new(false),
             in_poll: Cell::new(false),
             announce: Cell::new(0),
+            note: Cell::new(None),
         }
     }
 }
@@ -87,6 +94,43 @@ pub fn begin_poll(budget: u32, interrupted: bool) {
     });
 }
 
+/// Opens the bracket round a poll that only asks where the task is suspended.
+///
+/// No leaf goes on: each one that is polled calls `note`, on its own stack, wakes its task and
+/// gives `Pending`, as if the budget were spent. Nothing is taken out of a socket or a queue,
+/// nothing is interrupted, and since the task is woken, whatever woke it before is not lost.
+/// Leaves of other runtimes know nothing of it: for them it is a poll like any other.
+///
+/// # Examples
+///
+/// ```
+/// use std::task::{Context, Waker};
+/// use heist_io_driver::leaf::{self, Leaf};
+///
+/// let mut cx = Context::from_waker(Waker::noop());
+/// leaf::begin_traced_poll(|| println!("{}", std::backtrace::Backtrace::force_capture()));
+/// assert!(Leaf::new().poll_enter(&mut cx).is_pending());
+/// assert!(leaf::end_poll().forced_yield);
+/// ```
+pub fn begin_traced_poll(note: fn()) {
+    begin_poll(0, false);
+    STATE.with(|s| {
+        s.note.set(Some(note));
+        // Whatever foreign leaves do, this is no point of cancellation.
+        s.forced_yield.set(true);
+    });
+}
+
+/// `Pending`, with the task woken, if the poll in progress is a [traced](begin_traced_poll) one.
+/// For leaves that can be pending without having asked [`poll_budget`].
+#[inline]
+pub fn poll_traced(cx: &mut Context<'_>) -> Poll<()> {
+    if STATE.with(|s| s.note.get().is_some()) {
+        return yield_now(cx);
+    }
+    Poll::Ready(())
+}
+
 /// Closes the bracket and tells the driver of a deadline that the poll left to be announced.
 #[inline]
 pub fn end_poll() -> PollEnd {
@@ -94,6 +138,7 @@ pub fn end_poll() -> PollEnd {
         s.in_poll.set(false);
         s.budget.set(UNLIMITED);
         s.interrupted.set(false);
+        s.note.set(None);
         if s.announce.get() != 0 {
             flush_announcement();
         }
@@ -131,10 +176,13 @@ pub fn interrupted() -> bool {
 #[inline]
 #[must_use = "the region's bracket is closed when this drops"]
 pub fn enter_region(interrupted: bool) -> Region {
-    STATE.with(|s| Region {
-        interrupted: s.interrupted.replace(interrupted),
-        forced_yield: s.forced_yield.replace(false),
-        _thread: PhantomData,
+    STATE.with(|s| {
+        let traced = s.note.get().is_some();
+        Region {
+            interrupted: s.interrupted.replace(interrupted && !traced),
+            forced_yield: s.forced_yield.replace(traced),
+            _thread: PhantomData,
+        }
     })
 }
 
@@ -198,7 +246,13 @@ pub fn poll_budget(cx: &mut Context<'_>) -> Poll<()> {
 
 #[cold]
 fn yield_now(cx: &mut Context<'_>) -> Poll<()> {
-    STATE.with(|s| s.forced_yield.set(true));
+    let note = STATE.with(|s| {
+        s.forced_yield.set(true);
+        s.note.get()
+    });
+    if let Some(note) = note {
+        note();
+    }
     cx.waker().wake_by_ref();
     Poll::Pending
 }
@@ -318,6 +372,7 @@ pub fn set_aside() -> Aside {
             interrupted: s.interrupted.replace(false),
             forced_yield: s.forced_yield.replace(false),
             in_poll: s.in_poll.replace(false),
+            note: s.note.take(),
             _thread: PhantomData,
         };
         if s.announce.get() != 0 {
@@ -334,6 +389,7 @@ pub struct Aside {
     interrupted: bool,
     forced_yield: bool,
     in_poll: bool,
+    note: Option<fn()>,
     /// Belongs to the thread whose state it holds.
     _thread: PhantomData<*const ()>,
 }
@@ -345,6 +401,7 @@ impl Drop for Aside {
             s.interrupted.set(self.interrupted);
             s.forced_yield.set(self.forced_yield);
             s.in_poll.set(self.in_poll);
+            s.note.set(self.note);
         });
     }
 }
@@ -412,6 +469,34 @@ mod tests {
         assert!(fresh.poll_enter(&mut cx).is_pending());
         assert!(!fresh.is_suspended());
         assert!(end_poll().forced_yield);
+    }
+
+    #[test]
+    fn a_traced_poll_stops_every_leaf_and_interrupts_none() {
+        thread_local! {
+            static NOTED: Cell<u32> = const { Cell::new(0) };
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut leaf = Leaf::new();
+        leaf.suspend();
+        begin_traced_poll(|| NOTED.set(NOTED.get() + 1));
+        assert!(leaf.poll_enter(&mut cx).is_pending());
+        assert!(poll_budget(&mut cx).is_pending());
+        assert!(poll_traced(&mut cx).is_pending());
+        assert_eq!(NOTED.get(), 3);
+        {
+            let region = enter_region(true);
+            assert!(!interrupted() && region.is_forced());
+        }
+        {
+            let _aside = set_aside();
+            assert!(leaf.poll_enter(&mut cx).is_ready());
+        }
+        assert!(Leaf::new().poll_enter(&mut cx).is_pending());
+        assert_eq!(NOTED.get(), 4);
+        assert!(end_poll().forced_yield);
+        assert!(poll_traced(&mut cx).is_ready());
+        assert!(!enter_region(false).is_forced());
     }
 
     #[test]

@@ -259,6 +259,9 @@ impl Future for YieldNow {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if heist_io_driver::leaf::poll_traced(cx).is_pending() {
+            return Poll::Pending;
+        }
         if self.yielded {
             // A request that arrived meanwhile is met here.
             return if heist_io_driver::leaf::interrupted() {

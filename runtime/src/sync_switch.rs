@@ -245,6 +245,10 @@ pub(crate) enum Bug {
     PromiseWatchedAfterALook,
     /// A promise is settled although it is settled.
     SettledTwice,
+    /// Who has looked at a task does not submit the entry that a worker left to him.
+    RunOwedByLookForgotten,
+    /// Who has looked at a task does not see to a cancel that came meanwhile.
+    CancelDuringLookForgotten,
 }
 
 #[cfg(all(test, loom))]

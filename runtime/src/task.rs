@@ -6,7 +6,10 @@
 //!   raw     run, wake, finish, through a pointer
 //!   waker   the RawWakerVTable
 //!   join    Task<T>, TaskRef: the handles
+//!   repr    Debug, and what a task waits for
 //!   root    the task of a `block_on`
+//!   stack   where a task is suspended
+//!   track   tasks of other types than ours
 //!   owned   the registry of all unfinished tasks
 //! ```
 //!
@@ -40,9 +43,12 @@ mod join;
 mod owned;
 mod raw;
 mod region;
+mod repr;
 mod root;
 mod shared;
+mod stack;
 mod state;
+pub mod track;
 mod tree;
 mod waker;
 
@@ -63,8 +69,10 @@ pub use join::{Task, TaskEnded, TaskRef};
 pub(crate) use owned::Registry;
 pub(crate) use raw::{Judge, Results, Runnable, Values, contain, new_task};
 pub use region::{Cancelled, CatchCancel, Region, Unwound, catch_cancel, propagate_cancelled};
+pub use repr::WaitsFor;
 pub(crate) use root::{PollRoot, Root, run_root};
 pub use shared::Shared;
+pub use stack::{Frame, GetStack, Stack, StackError};
 pub use tree::{Answer, Forward, Later, RegionRef, Target};
 pub(crate) use tree::{Key, ROOT};
 

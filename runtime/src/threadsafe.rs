@@ -180,6 +180,10 @@ pub mod concurrent {
             });
             None
         }
+
+        fn kind(&self) -> &'static str {
+            "concurrent::Future"
+        }
     }
 
     /// Why there is no result.

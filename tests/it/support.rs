@@ -30,6 +30,12 @@ pub(crate) fn limited<R: Send + 'static>(body: impl FnOnce() -> R + Send + 'stat
     }
 }
 
+/// Whether a task is neither queued nor running, as its `Debug` says.
+pub(crate) fn is_suspended<T>(task: &heist::Task<T>) -> bool {
+    let shown = format!("{task:?}");
+    !task.is_done() && !shown.contains(" queued> ") && !shown.contains(" running> ")
+}
+
 /// Waits until `condition` holds; fails if it does not within 20 seconds.
 #[track_caller]
 pub(crate) fn until(what: &str, condition: impl Fn() -> bool) {

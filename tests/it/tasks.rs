@@ -219,23 +219,25 @@ fn debug_shows_state_name_and_spawn_site() {
             .name("a \"b\"")
             .spawn_on(&runtime, stuck);
         crate::support::until("polled", || !wakers.lock().unwrap().is_empty());
-        crate::support::until("suspended", || format!("{task:?}").contains("suspended"));
+        crate::support::until("suspended", || crate::support::is_suspended(&task));
         let shown = format!("{task:?}");
         assert!(
-            shown.starts_with("<Task suspended name=\"a \\\"b\\\"\" spawned at "),
+            shown.starts_with(
+                r#"<Task pending name='a \"b\"' coro=<it::support::Stuck> spawned at "#
+            ),
             "{shown}"
         );
         assert!(shown.contains("tasks.rs"), "{shown}");
         let seen = task.as_ref();
-        assert!(format!("{seen:?}").starts_with("<TaskRef suspended"));
+        assert!(format!("{seen:?}").starts_with("<Task pending"));
         let running = runtime.run(async { format!("{:?}", heist::current_task().unwrap()) });
-        assert!(running.unwrap().starts_with("<TaskRef running"));
+        assert!(running.unwrap().starts_with("<Task pending"));
         task.cancel(None);
         runtime.block_on(task).unwrap().unwrap_err();
-        assert!(format!("{seen:?}").starts_with("<TaskRef cancelled"));
+        assert!(format!("{seen:?}").starts_with("<Task cancelled"));
         let done = runtime.spawn(async {});
         crate::support::until("done", || done.is_done());
-        assert!(format!("{done:?}").starts_with("<Task done"));
+        assert!(format!("{done:?}").starts_with("<Task finished"));
         assert!(!format!("{runtime:?}").is_empty());
     });
 }

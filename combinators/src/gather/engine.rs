@@ -233,6 +233,10 @@ impl<C: Part, R: Rule<C::Value>> OnCancel for Cancel<C, R> {
             engine.state.lock().requested = true;
         }
     }
+
+    fn kind(&self) -> &'static str {
+        "Gather"
+    }
 }
 
 /// What becomes of the children's outcomes.

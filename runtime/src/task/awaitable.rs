@@ -217,7 +217,8 @@ impl Await {
         if !self.leaf.is_suspended() {
             return self.begin(handle, cx);
         }
-        if !handle.poll_ended(cx) {
+        // Traced, it stays where it stands even if the handle has ended.
+        if leaf::poll_traced(cx).is_pending() || !handle.poll_ended(cx) {
             self.settle_in(handle, cx);
             return Poll::Pending;
         }

@@ -97,6 +97,9 @@ pub(crate) struct Rare {
     /// Whether the context was ever touched: a spawn by a task that has a name, and no variables, takes no lock. std's, in a model too: only
     /// whoever runs the task, or is about to share it, asks and sets it.
     has_context: AtomicBool,
+    /// Who wants to know where the task is suspended.
+    #[cfg(feature = "stacks")]
+    pub(super) wanted: super::stack::Wanted,
 }
 
 impl Rare {

@@ -6,6 +6,7 @@
 use super::awaitable::{Await, Awaitable, Watched};
 use super::cell::{Watcher, tell_all};
 use super::in_turn::drop_in_turn;
+use super::repr::Phase;
 use super::tree::{Answer, Forward, Later, Target};
 use super::{Shared, TaskError};
 use crate::sync_switch::{Bug, Mutex, planted};
@@ -25,6 +26,11 @@ pub trait OnCancel: Send + Sync {
 
     /// One of those that it answered with ([`Answer::Each`]) has accepted. Called before any of them can act on it.
     fn accepted(&self) {}
+
+    /// One word for what the handle is, as its `Debug` shows it.
+    fn kind(&self) -> &'static str {
+        "Deferred"
+    }
 }
 
 /// The handle ends at once.
@@ -110,6 +116,10 @@ impl<T: Send> Forward for Inner<T> {
 
     fn accepted(&self) {
         self.on_cancel.accepted();
+    }
+
+    fn kind(&self) -> &'static str {
+        self.on_cancel.kind()
     }
 }
 
@@ -358,15 +368,22 @@ impl<T> Drop for Deferred<T> {
     }
 }
 
+/// `<Deferred pending>`; a gather's says `Gather`, a shield's `Shield`. asyncio's repr of a `Future`.
 impl<T> fmt::Debug for Deferred<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.inner.state.lock();
-        let phase = match (&state.outcome, state.cancelled) {
-            (Slot::Pending, _) => "pending",
-            (_, true) => "cancelled",
-            _ => "done",
+        let phase = {
+            let state = self.inner.state.lock();
+            let error = match &state.outcome {
+                Slot::Ended(outcome) => outcome.as_ref().err().cloned(),
+                Slot::Pending | Slot::Taken => None,
+            };
+            Phase::of_handle(
+                !matches!(state.outcome, Slot::Pending),
+                state.cancelled,
+                error,
+            )
         };
-        f.debug_tuple("Deferred").field(&phase).finish()
+        phase.fmt_handle(self.inner.on_cancel.kind(), f)
     }
 }
 

@@ -10,7 +10,6 @@ use super::state::{Abort, Delivered, Snapshot, Wake};
 use super::tree::Target;
 use super::{Cancel, CancelOutcome, Shared, Why};
 use heist_io_driver::leaf::Leaf;
-use std::fmt;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::pin::Pin;
@@ -402,12 +401,6 @@ impl<T> Drop for Task<T> {
     }
 }
 
-impl<T> fmt::Debug for Task<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.header().fmt_as("Task", f)
-    }
-}
-
 /// A reference to a task of whatever type: what `current_task` and `all_tasks` give. Cloning is cheap; it keeps the
 /// task's memory, not the task, alive.
 pub struct TaskRef(NonNull<Header>);
@@ -611,12 +604,6 @@ impl std::hash::Hash for TaskRef {
     }
 }
 
-impl fmt::Debug for TaskRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.header().fmt_as("TaskRef", f)
-    }
-}
-
 /// How a task is let go of after a delivery.
 pub(super) enum Exit {
     /// A further request came.
@@ -635,6 +622,11 @@ impl TaskRef {
 
     pub(super) fn leave_delivery_plainly(&self) -> Exit {
         self.exit(self.header().state.transition_to_delivered_plainly())
+    }
+
+    /// Lets go of a task that was taken to be looked at.
+    pub(super) fn leave_look(&self) -> Exit {
+        self.exit(self.header().state.transition_to_put_back())
     }
 
     fn exit(&self, delivered: Delivered) -> Exit {
@@ -704,14 +696,5 @@ impl Header {
         } else {
             "suspended"
         }
-    }
-
-    fn fmt_as(&self, kind: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.state.load();
-        write!(f, "<{kind} {} name={:?}", Self::phase(state), self.name())?;
-        if state.is_requested() && !state.is_done() {
-            f.write_str(" cancelling")?;
-        }
-        write!(f, " spawned at {}>", self.spawned_at)
     }
 }

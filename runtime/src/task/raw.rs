@@ -10,11 +10,11 @@ use super::cell::{Cell, Header, Outcome, Rare, Stage, tell_all};
 use super::error::TaskError;
 use super::id::TaskId;
 use super::join::Task;
+use super::stack::Tracing;
 use super::state::{Ending, Finish, Join, Start, Suspend, Wake};
 use super::{Route, Schedule, TaskRef, Why, waker};
 use crate::current;
 use crate::sync_switch::{Bug, planted, thread_local};
-use heist_io_driver::leaf;
 use std::any::Any;
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
@@ -247,7 +247,7 @@ unsafe fn run<F: Future, S: Schedule, J: Judge<F::Output>>(task: NonNull<Header>
     let frame = current::Frame::new(task);
     let _current = current::enter_task(&frame);
     let waker = waker::borrowed(&task);
-    leaf::begin_poll(current::budget(), interrupted);
+    let tracing = Tracing::begin(header, interrupted);
     let polled = catch_unwind(AssertUnwindSafe(|| {
         cell.stage.with_mut(|stage| {
             // SAFETY: rule 5, this thread runs the task; the future is pinned in its cell until it is dropped there.
@@ -263,7 +263,10 @@ unsafe fn run<F: Future, S: Schedule, J: Judge<F::Output>>(task: NonNull<Header>
             }
         })
     }));
-    let forced = leaf::end_poll().forced_yield;
+    // SAFETY: by the caller's reference.
+    let forced = tracing.end(matches!(polled, Ok(Poll::Pending)), || unsafe {
+        TaskRef::new(task)
+    });
     match polled {
         Ok(Poll::Pending) => {
             if let Some(cancelled) = frame.take_unwinding() {

@@ -3,7 +3,8 @@
 use super::awaitable::{Await, Awaitable, Watched, leave_waker};
 use super::cell::Watcher;
 use super::in_turn::drop_in_turn;
-use super::tree::Target;
+use super::repr::Phase;
+use super::tree::{RegionRef, Target};
 use super::{Task, TaskError, TaskRef};
 use parking_lot::Mutex;
 use std::fmt;
@@ -271,11 +272,19 @@ impl<T> Drop for Shared<T> {
     }
 }
 
+/// As that of the handle that it was made from.
 impl<T> fmt::Debug for Shared<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Shared")
-            .field(&self.source.target())
-            .finish()
+        let source = &self.source;
+        match source.target() {
+            Target::Other(handle) => {
+                Phase::of_handle(source.is_done(), source.is_cancelled(), source.error())
+                    .fmt_handle(handle.kind(), f)
+            }
+            Target::Task(task) | Target::Region(RegionRef { task, .. }) => {
+                task.fmt_with(source.error(), f)
+            }
+        }
     }
 }
 

@@ -43,7 +43,7 @@ const JOIN_INTEREST: usize = 1 << 5;
 const JOIN_WAKER: usize = 1 << 6;
 /// The outcome is a cancellation. Set with DONE.
 const CANCELLED: usize = 1 << 7;
-/// Somebody hands a request down to the regions of the suspended task: meanwhile they are his, and the task is not polled.
+/// Somebody hands a request down to the regions of the suspended task, or looks at them: meanwhile they are his, and the task is not polled.
 const DELIVERING: usize = 1 << 8;
 /// The queue's entry was taken out while DELIVERING; whoever delivers has its reference and submits it again.
 const OWED: usize = 1 << 9;
@@ -415,6 +415,27 @@ impl Snapshot {
         (self.with(DELIVERING), true)
     }
 
+    /// Takes a suspended task, woken or not, to look at what it waits for (`task::repr`); false if it is anything else.
+    const fn take_suspended(self) -> (Self, bool) {
+        if self.is_done() || self.keeps_requests() {
+            return (self, false);
+        }
+        (self.with(DELIVERING), true)
+    }
+
+    /// The end of a look. Who looked hands nothing down: what came meanwhile is met after a poll, as if that had been under way.
+    const fn put_back(self) -> (Self, Delivered) {
+        debug_assert!(self.is_delivering() && !self.is_running());
+        let next = self.without(DELIVERING | OWED);
+        if self.0 & OWED != 0 {
+            return (next, Delivered::Submit);
+        }
+        if self.0 & KEPT != 0 && !self.is_queued() {
+            return (next.with(QUEUED).plus_reference(), Delivered::Submit);
+        }
+        (next, Delivered::Left)
+    }
+
     /// The end of the delivery of a request without a message to a task in which nothing but the task itself can receive it.
     const fn delivered_plainly(self) -> (Self, Delivered) {
         match self.delivered(true, true) {
@@ -643,6 +664,23 @@ impl State {
 
     pub(crate) fn transition_to_idle_taken(&self) -> bool {
         self.update(Snapshot::take_idle)
+    }
+
+    pub(crate) fn transition_to_suspended_taken(&self) -> bool {
+        self.update(Snapshot::take_suspended)
+    }
+
+    /// Undoes [`transition_to_suspended_taken`](Self::transition_to_suspended_taken).
+    pub(crate) fn transition_to_put_back(&self) -> Delivered {
+        self.update(|state| {
+            if planted(Bug::RunOwedByLookForgotten) {
+                return state.without(OWED).put_back();
+            }
+            if planted(Bug::CancelDuringLookForgotten) {
+                return state.without(KEPT).put_back();
+            }
+            state.put_back()
+        })
     }
 
     pub(crate) fn transition_to_delivered_plainly(&self) -> Delivered {

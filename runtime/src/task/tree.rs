@@ -131,7 +131,7 @@ impl std::fmt::Debug for Target {
         match self {
             Self::Task(task) => task.fmt(f),
             Self::Region(region) => region.fmt(f),
-            Self::Other(_) => f.write_str("<handle>"),
+            Self::Other(handle) => write!(f, "<{}>", handle.kind()),
         }
     }
 }
@@ -150,6 +150,11 @@ pub trait Forward: Send + Sync {
 
     /// One of those for which the handle stands has accepted. Called before any of them can act on it.
     fn accepted(&self) {}
+
+    /// One word for what it is, as `Debug` shows it for a task that awaits it.
+    fn kind(&self) -> &'static str {
+        "Handle"
+    }
 }
 
 /// What a handle answers to a request.
@@ -440,6 +445,23 @@ impl Tree {
     pub(crate) fn remove_wait(&mut self, key: Key, wait: usize) -> Option<(bool, Target)> {
         let wait = self.get(key)?.waits.try_remove(wait)?;
         Some((wait.forwarded, wait.target))
+    }
+
+    /// The handles that are awaited in live regions, the outer ones first.
+    pub(crate) fn awaited(&mut self, last: u64) -> Vec<Target> {
+        let mut awaited = Vec::new();
+        let mut below = vec![ROOT];
+        while let Some(key) = below.pop() {
+            below.extend(self.live_children(key, last).into_iter().rev());
+            if let Some(region) = self.get(key) {
+                let live = region
+                    .waits
+                    .iter()
+                    .filter(|(_, wait)| wait.polled.is_live(last));
+                awaited.extend(live.map(|(_, wait)| wait.target.clone()));
+            }
+        }
+        awaited
     }
 
     /// What the state word says alone: a request without a message was received by the task.

@@ -128,6 +128,12 @@ mod imp {
         pub(crate) fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
             self.0.lock().expect("no model panics with the lock held")
         }
+
+        pub(crate) fn get_mut(&mut self) -> &mut T {
+            self.0
+                .get_mut()
+                .expect("no model panics with the lock held")
+        }
     }
 
     #[derive(Debug)]

@@ -35,6 +35,12 @@ macro_rules! atomics {
 
             #[allow(dead_code, reason = "not of each type")]
             #[track_caller]
+            pub(crate) fn store(&self, value: $value, order: Ordering) {
+                self.atomic.store(value, order);
+            }
+
+            #[allow(dead_code, reason = "not of each type")]
+            #[track_caller]
             pub(crate) fn swap(&self, value: $value, order: Ordering) -> $value {
                 self.atomic.swap(value, order)
             }

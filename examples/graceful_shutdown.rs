@@ -1,4 +1,4 @@
-//! How a runtime ends: every task is dropped at its await and cleans up, in bounded time, and the report names who was late.
+//! How a runtime ends: every task unwinds from its await and cleans up, in bounded time, and the report names who was late.
 //!
 //! ```sh
 //! cargo run --example graceful_shutdown

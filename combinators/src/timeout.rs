@@ -22,6 +22,9 @@ use std::time::{Duration, Instant};
 /// inside catches that and cleans up first, which is waited for. If it ends with a value nevertheless, that is the answer. `Duration::MAX` means never; zero strikes at the
 /// first suspension.
 ///
+/// A task that is awaited directly in `future`, as in `timeout(d, task)`, is asked to end with it, as in asyncio; to give up waiting alone, use
+/// `timeout(d, task.ended())`, or a shield.
+///
 /// # Cancel safety
 ///
 /// As that of `future`: dropping this drops it.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   1  close the registry          from here on every spawn is refused
-//!   2  request every task's end    each is dropped at its await; its destructors run on the workers
+//!   2  request every task's end    each unwinds from its await, as far as it does not catch that; what is late is aborted
 //!   3  close the blocking pool     jobs that wait are ended here; those that run go on
 //!   4  wait for tasks, then for blocking threads, until the deadline
 //!   5  stop the workers and wait for their threads, until the deadline

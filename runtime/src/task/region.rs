@@ -292,6 +292,8 @@ impl<F> fmt::Debug for Region<F> {
 /// `Err(Cancelled)`: then tidy up, with awaits, and [propagate](Cancelled::propagate), or go on as if nothing had been. Works for any future: heist's own,
 /// those of other crates, `join!` and `select!`.
 ///
+/// What `future` owns goes with it: lend it what the cleanup needs.
+///
 /// # Cancel safety
 ///
 /// Dropping it drops `future`; a request that it had received and not answered goes back to the task.

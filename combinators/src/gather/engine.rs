@@ -19,6 +19,8 @@ use heist_runtime::task::{
 use heist_runtime::{Handle, TaskError};
 use parking_lot::Mutex;
 use std::mem;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Waker};
 
@@ -34,6 +36,8 @@ struct State<C: Part, R: Rule<C::Value>> {
     waiting: usize,
     /// It was cancelled: whatever the children give, it ends with a cancellation.
     requested: bool,
+    /// It has ended so.
+    obeyed: Arc<AtomicBool>,
     /// None once it has ended.
     promise: Option<Promise<R::Value>>,
 }
@@ -49,15 +53,17 @@ enum Slot<C, K> {
 
 pub(super) fn start<C: Part, R: Rule<C::Value>>(parts: Vec<C>) -> Deferred<R::Value> {
     let out = || Slot::Out { rang: false };
+    let obeyed = Arc::new(AtomicBool::new(false));
     let engine = Arc::new(Engine::<C, R> {
         state: Mutex::new(State {
             slots: std::iter::repeat_with(out).take(parts.len()).collect(),
             waiting: parts.len(),
             requested: false,
+            obeyed: obeyed.clone(),
             promise: None,
         }),
     });
-    let (promise, handle) = deferred(Cancel(Arc::downgrade(&engine)));
+    let (promise, handle) = deferred(Cancel(Arc::downgrade(&engine), obeyed));
     if parts.is_empty() {
         conclude(promise, Ok(R::value(Vec::new())));
         return handle;
@@ -144,6 +150,8 @@ impl<C: Part, R: Rule<C::Value>> Engine<C, R> {
             Err(end) => Some(end),
         };
         let requested = state.requested;
+        // Release: pairs with the Acquire in `withdraw`.
+        state.obeyed.store(end.is_none() && requested, Release);
         let slots = mem::take(&mut state.slots);
         let promise = state.promise.take();
         drop(state);
@@ -208,17 +216,19 @@ impl<C: Part, R: Rule<C::Value>> Parent for Engine<C, R> {
 }
 
 /// What a request for cancellation does. Weak: the handle holds it, and the engine the promise.
-struct Cancel<C: Part, R: Rule<C::Value>>(Weak<Engine<C, R>>);
+struct Cancel<C: Part, R: Rule<C::Value>>(Weak<Engine<C, R>>, Arc<AtomicBool>);
 
 impl<C: Part, R: Rule<C::Value>> OnCancel for Cancel<C, R> {
     fn request(&self, _: Option<&Arc<str>>, _: &mut Later) -> Option<Answer> {
         let Some(engine) = self.0.upgrade() else {
             return Some(Answer::Refused);
         };
-        let state = engine.state.lock();
+        let mut state = engine.state.lock();
         if state.promise.is_none() {
             return Some(Answer::Refused);
         }
+        // Before any child is told: one that has acted on it finds the mark.
+        state.requested = true;
         let waiting = |slot: &Slot<C, _>| match slot {
             Slot::Waiting(part) => Some(part.target()),
             // It has ended, and would refuse.
@@ -228,10 +238,12 @@ impl<C: Part, R: Rule<C::Value>> OnCancel for Cancel<C, R> {
         Some(Answer::Each(targets))
     }
 
-    fn accepted(&self) {
+    fn withdraw(&self) -> bool {
         if let Some(engine) = self.0.upgrade() {
-            engine.state.lock().requested = true;
+            engine.state.lock().requested = false;
         }
+        // Acquire: the engine, and with it the lock that ordered the mark, may be gone.
+        self.1.load(Acquire)
     }
 
     fn kind(&self) -> &'static str {

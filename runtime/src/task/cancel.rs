@@ -210,11 +210,10 @@ impl Call {
                     handle,
                     ..
                 }) => {
-                    if let (Some(handle), 1..) = (handle, accepted) {
-                        handle.accepted();
-                    }
+                    let withdrawn = |handle: Arc<dyn Forward>| !handle.withdraw();
+                    let refused = accepted == 0 && handle.is_none_or(withdrawn);
                     match self.stack.last_mut() {
-                        Some(below) => below.note(accepted > 0, cyclic),
+                        Some(below) => below.note(!refused, cyclic),
                         None => lowest = accepted,
                     }
                 }

@@ -24,8 +24,11 @@ pub trait OnCancel: Send + Sync {
     /// Takes a request, while the outcome is not settled. `None`: the handle ends cancelled at once. Called with no lock held.
     fn request(&self, message: Option<&Arc<str>>, later: &mut Later) -> Option<Answer>;
 
-    /// One of those that it answered with ([`Answer::Each`]) has accepted. Called before any of them can act on it.
-    fn accepted(&self) {}
+    /// None of those that it answered with ([`Answer::Each`]) has accepted: takes the request back. True if it has had its effect meanwhile, and so counts
+    /// as accepted.
+    fn withdraw(&self) -> bool {
+        false
+    }
 
     /// One word for what the handle is, as its `Debug` shows it.
     fn kind(&self) -> &'static str {
@@ -114,8 +117,8 @@ impl<T: Send> Forward for Inner<T> {
         }
     }
 
-    fn accepted(&self) {
-        self.on_cancel.accepted();
+    fn withdraw(&self) -> bool {
+        self.on_cancel.withdraw()
     }
 
     fn kind(&self) -> &'static str {

@@ -148,8 +148,10 @@ pub trait Forward: Send + Sync {
     /// Takes a request. Called with no lock held; must not wait, and must leave what others are to be told, or woken with, to `later`.
     fn request(&self, message: Option<&Arc<str>>, later: &mut Later) -> Answer;
 
-    /// One of those for which the handle stands has accepted. Called before any of them can act on it.
-    fn accepted(&self) {}
+    /// None of those for which the handle stands has accepted: takes the request back. True if it has had its effect meanwhile, and so counts as accepted.
+    fn withdraw(&self) -> bool {
+        false
+    }
 
     /// One word for what it is, as `Debug` shows it for a task that awaits it.
     fn kind(&self) -> &'static str {

@@ -129,6 +129,13 @@ impl OnCancel for Gather {
         state.asked = true;
         Some(Answer::Each(vec![Target::Task(self.child.clone())]))
     }
+
+    fn withdraw(&self) -> bool {
+        let mut state = self.state.lock();
+        let has_effect = state.decided && state.asked;
+        state.asked = false;
+        has_effect
+    }
 }
 
 #[test]

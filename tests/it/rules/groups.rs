@@ -357,7 +357,6 @@ fn no_more_than_max_tasks_run_at_a_time() {
             let block = TaskGroup::options()
                 .max_tasks(most)
                 .run(|group| async move {
-                    let mut refused = 0;
                     for _ in 0..100 {
                         loop {
                             let (now, peak) = (now.clone(), peak.clone());
@@ -370,15 +369,12 @@ fn no_more_than_max_tasks_run_at_a_time() {
                                 Ok(task) => break task.detach(),
                                 Err(closed) => assert!(closed.is_full()),
                             }
-                            refused += 1;
                             group.room().await;
                         }
                     }
-                    refused
                 });
-            let refused = runtime.block_on(block).unwrap().unwrap();
-            assert!(refused > 0);
-            assert!(reached.load(SeqCst) <= most);
+            runtime.block_on(block).unwrap().unwrap();
+            assert!((1..=most).contains(&reached.load(SeqCst)));
         }
     });
 }

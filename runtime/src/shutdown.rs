@@ -197,13 +197,7 @@ impl Handle {
         });
         drop(tasks);
         self.pool().close();
-        if self.scheduler().is_threaded() {
-            self.registry().wait_drained(own.tasks.len(), until);
-        } else if replaced {
-            self.drain_seat(own.tasks.len(), until);
-        } else {
-            self.drain_own_seat(own.tasks.len(), until);
-        }
+        self.drain(&own, replaced, until);
         self.pool().wait_ended(own.blocking, until);
         let late_tasks = self.late_tasks(&own);
         self.force(&own, replaced, &late_tasks);
@@ -231,15 +225,20 @@ impl Handle {
             }
         });
         let until = Instant::now() + LEAVE;
+        self.drain(own, replaced, until);
+        for LateTask { task, .. } in late {
+            self.tell(Failure::pending(task.clone()));
+        }
+    }
+
+    /// Waits for the end of all tasks but the caller's own. `replaced`: somebody else can run them in this thread's place.
+    fn drain(&self, own: &Own, replaced: bool, until: Instant) {
         if self.scheduler().is_threaded() {
             self.registry().wait_drained(own.tasks.len(), until);
         } else if replaced {
             self.drain_seat(own.tasks.len(), until);
         } else {
             self.drain_own_seat(own.tasks.len(), until);
-        }
-        for LateTask { task, .. } in late {
-            self.tell(Failure::pending(task.clone()));
         }
     }
 

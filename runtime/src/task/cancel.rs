@@ -150,8 +150,6 @@ enum Frame {
         message: Message,
         targets: std::vec::IntoIter<Target>,
         accepted: usize,
-        /// One refused because it is further up the stack.
-        cyclic: bool,
         /// Who stands for them.
         handle: Option<Arc<dyn Forward>>,
     },
@@ -160,10 +158,7 @@ enum Frame {
 /// What a target said.
 enum Said {
     Yes,
-    /// `cyclic`: because it is being asked further up the stack.
-    No {
-        cyclic: bool,
-    },
+    No,
     /// Yes, and there is more to ask.
     YesAnd(Frame),
     /// That depends on these.
@@ -193,10 +188,10 @@ impl Call {
                 let forwards = matches!(self.stack[top], Frame::Task { .. });
                 let ends = !(forwards && target.is_blocking());
                 match self.ask(&target, &message) {
-                    Said::Yes => self.stack[top].note(ends, false),
-                    Said::No { cyclic } => self.stack[top].note(false, cyclic),
+                    Said::Yes => self.stack[top].note(ends),
+                    Said::No => self.stack[top].note(false),
                     Said::YesAnd(frame) => {
-                        self.stack[top].note(ends, false);
+                        self.stack[top].note(ends);
                         self.stack.push(frame);
                     }
                     Said::Ask(frame) => self.stack.push(frame),
@@ -205,15 +200,11 @@ impl Call {
             }
             match self.stack.pop() {
                 Some(Frame::Each {
-                    accepted,
-                    cyclic,
-                    handle,
-                    ..
+                    accepted, handle, ..
                 }) => {
-                    let withdrawn = |handle: Arc<dyn Forward>| !handle.withdraw();
-                    let refused = accepted == 0 && handle.is_none_or(withdrawn);
+                    let yes = accepted > 0 || handle.is_some_and(|handle| withdraw(&*handle));
                     match self.stack.last_mut() {
-                        Some(below) => below.note(!refused, cyclic),
+                        Some(below) => below.note(yes),
                         None => lowest = accepted,
                     }
                 }
@@ -229,13 +220,12 @@ impl Call {
             Target::Task(task) => self.ask_task(task, ROOT, message),
             Target::Region(region) => self.ask_task(&region.task, region.key, message),
             Target::Other(handle) => match self.ask_other(&**handle, message) {
-                Answer::Refused => Said::No { cyclic: false },
+                Answer::Refused => Said::No,
                 Answer::Accepted => Said::Yes,
                 Answer::Each(targets) => Said::Ask(Frame::Each {
                     message: message.clone(),
                     targets: targets.into_iter(),
                     accepted: 0,
-                    cyclic: false,
                     handle: Some(handle.clone()),
                 }),
             },
@@ -252,17 +242,17 @@ impl Call {
     fn ask_task(&mut self, task: &TaskRef, source: Key, message: &Message) -> Said {
         let header = task.header();
         if header.state.load().is_done() {
-            return Said::No { cyclic: false };
+            return Said::No;
         }
         let mut fields = header.rare_or_new().lock();
         let requests = &mut fields.requests;
         let is_asked = requests.calls.contains(&self.number) && !planted(Bug::VisitingMarkMissing);
         if source == ROOT && is_asked {
-            return Said::No { cyclic: true };
+            return Said::No;
         }
         let is_late = source != ROOT && !requests.tree.set_requested(source);
         if is_late && !planted(Bug::LateRegionRequestCounts) {
-            return Said::No { cyclic: false };
+            return Said::No;
         }
         if let Some((by, held)) = requests.holder
             && by == self.number
@@ -274,7 +264,7 @@ impl Call {
             return Said::YesAnd(self.hand_down(&mut fields, task, Some(held), request, due));
         }
         match header.state.transition_to_requested() {
-            Requested::Refused => Said::No { cyclic: false },
+            Requested::Refused => Said::No,
             Requested::Kept => {
                 requests.count += 1;
                 requests.kept.push(Kept {
@@ -478,17 +468,19 @@ impl Frame {
         }
     }
 
-    fn note(&mut self, yes: bool, by_cycle: bool) {
+    fn note(&mut self, yes: bool) {
         match self {
             Self::Task { answers, .. } => answers.push(yes),
-            Self::Each {
-                accepted, cyclic, ..
-            } => {
-                *accepted += usize::from(yes);
-                *cyclic |= by_cycle && !yes;
-            }
+            Self::Each { accepted, .. } => *accepted += usize::from(yes),
         }
     }
+}
+
+/// Nobody for whom the handle stands has accepted: true if the request has had its effect all the same. A panic is a no, as in `ask_other`.
+fn withdraw(handle: &dyn Forward) -> bool {
+    let mut has_effect = false;
+    contain(|| has_effect = handle.withdraw());
+    has_effect
 }
 
 /// Asks each of `targets` to end; all are told before any is woken. Says how many accepted.
@@ -500,7 +492,6 @@ pub fn request_all(targets: Vec<Target>, message: Option<&str>) -> usize {
         message: message.filter(|text| !text.is_empty()).map(Arc::from),
         targets: targets.into_iter(),
         accepted: 0,
-        cyclic: false,
         handle: None,
     });
     let accepted = call.tell();

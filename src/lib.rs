@@ -40,7 +40,7 @@
 //! * **Tasks**: [`spawn`] gives a [`Task`], which can be awaited, named and cancelled; dropping it lets the task run on by itself.
 //!   [`task::Builder`] for tasks that are told more, [`Shared`] for handles that many await.
 //! * **Cancellation**: [`Task::cancel`] asks, [`catch_cancel`] hears it and cleans up, [`Task::abort`] does not ask;
-//!   `Task::cancel_with` asks, waits, and then does not.
+//!   [`Task::cancel_with`] asks, waits, and then does not.
 //! * **Many tasks**: a [`TaskGroup`] for those that belong together; [`gather`](fn@gather), [`wait`], [`as_completed`], [`shield`] for any.
 //! * **Time**: [`sleep`], [`timeout`], [`Deadline`], [`time`].
 //! * **Between tasks**: locks, events, barriers and queues in [`sync`]; [`promise`] for one value.

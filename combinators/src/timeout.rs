@@ -144,6 +144,15 @@ impl Deadline {
         Ok(())
     }
 
+    /// Moves the deadline to `after` from now, by the runtime's clock; `Duration::MAX` is never.
+    ///
+    /// # Errors
+    ///
+    /// As with [`reschedule`](Self::reschedule).
+    pub fn reschedule_after(&self, after: Duration) -> Result<(), DeadlineError> {
+        self.reschedule(moment(after))
+    }
+
     /// When it strikes; `None` is never. asyncio's `when`.
     pub fn when(&self) -> Option<Instant> {
         self.0.lock().when

@@ -568,3 +568,37 @@ fn a_refused_task_drops_its_context() {
         assert_eq!(drops.dropped(), 1);
     });
 }
+
+#[test]
+fn a_done_callback_is_called_in_a_copy_of_who_asked_for_it() {
+    limited(|| {
+        let runtime = threaded(2);
+        let (sender, receiver) = channel();
+        runtime
+            .block_on(async {
+                ID.set(7);
+                let (promise, answer) = heist::task::promise::<()>();
+                let task = spawn(async {
+                    ID.set(8);
+                    answer.await
+                });
+                let (told, see) = (sender.clone(), || (ID.get(), ID.set(9)).0);
+                task.add_done_callback(move || told.send(see()).unwrap());
+                ID.set(10);
+                let told = sender.clone();
+                task.as_ref()
+                    .add_done_callback(move || told.send(see()).unwrap());
+                promise.set(()).unwrap();
+                task.await.unwrap().unwrap();
+                assert_eq!(ID.get(), Some(10));
+            })
+            .unwrap();
+        let mut seen: Vec<_> = receiver.iter().take(2).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, [Some(7), Some(10)]);
+        // Without a context there is none to see, whoever ends it.
+        let task = runtime.spawn(async { drop(ID.set(8)) });
+        task.add_done_callback(move || sender.send(ID.get()).unwrap());
+        assert_eq!(receiver.recv().unwrap(), None);
+    });
+}

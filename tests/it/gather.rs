@@ -9,6 +9,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 #[test]
+fn a_handle_gives_its_outcome_without_waiting_once() {
+    limited(|| {
+        let (number, mut promised) = promise();
+        assert!(promised.result().unwrap_err().is_invalid_state());
+        assert!(promised.exception().unwrap_err().is_invalid_state());
+        number.set(7).unwrap();
+        assert!(promised.exception().unwrap().is_none());
+        assert_eq!(promised.result().unwrap(), 7);
+        assert!(promised.result().is_err(), "given once");
+        let (number, mut promised) = promise::<()>();
+        number.cancel("no more");
+        assert!(promised.exception().unwrap_err().is_cancelled());
+        assert!(promised.result().unwrap_err().is_cancelled());
+        let (number, promised) = promise::<()>();
+        let failure = TaskError::panicked(Box::new("on purpose"));
+        assert!(number.settle(Err(failure)).is_ok());
+        assert!(promised.exception().unwrap().unwrap().is_panic());
+    });
+}
+
+#[test]
 fn values_come_in_the_order_of_the_arguments() {
     on_each(|| async {
         let tasks = (0..20).map(|n| {

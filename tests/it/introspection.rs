@@ -94,9 +94,11 @@ fn what_is_awaited_side_by_side_and_in_regions_is_listed() {
                 .collect();
             std::future::poll_fn(|cx| {
                 for task in &mut tasks {
-                    let _ = task.as_mut().poll(cx);
+                    if task.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(());
+                    }
                 }
-                Poll::<()>::Pending
+                Poll::Pending
             })
             .await;
         });

@@ -30,7 +30,7 @@ use super::error::TaskError;
 use super::id::TaskId;
 use super::raw::{Vtable, contain};
 use super::state::{Join, State};
-use crate::context::Context;
+use crate::context::{Context, copy_context};
 use crate::current;
 use crate::sync_switch::{AtomicPtr, Bug, Mutex, MutexGuard, UnsafeCell, planted, thread_local};
 use slab::Slab;
@@ -148,6 +148,16 @@ pub(crate) enum Watcher {
 }
 
 impl Watcher {
+    /// To be called in a copy of the context of who asks for it.
+    pub(crate) fn call(callback: impl FnOnce() + Send + 'static) -> Self {
+        let mut context = copy_context();
+        Self::Call(if context.is_empty() {
+            Box::new(callback)
+        } else {
+            Box::new(move || context.run(callback))
+        })
+    }
+
     pub(crate) fn tell(self) {
         match self {
             Self::Waker(waker) => waker.wake(),

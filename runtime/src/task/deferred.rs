@@ -267,9 +267,34 @@ impl<T: Send + 'static> Deferred<T> {
         super::request_all(vec![self.target()], message.into()) > 0
     }
 
-    /// Calls `callback` at the end: on the thread that brings it, or here and now if it has come.
+    /// The value, without waiting; given once. asyncio's `result`.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none; [`is_invalid_state`](TaskError::is_invalid_state) before the end.
+    pub fn result(&mut self) -> Result<T, TaskError> {
+        self.lift()?
+    }
+
+    /// The error, without waiting and without taking the outcome; `None` if there is a value. asyncio's `exception`.
+    ///
+    /// # Errors
+    ///
+    /// The handle was cancelled, or nothing has come yet.
+    pub fn exception(&self) -> Result<Option<TaskError>, TaskError> {
+        let state = self.inner.state.lock();
+        match &state.outcome {
+            Slot::Pending => Err(TaskError::invalid_state()),
+            Slot::Ended(Err(error)) if state.cancelled => Err(error.clone()),
+            Slot::Ended(outcome) => Ok(outcome.as_ref().err().cloned()),
+            Slot::Taken => Ok(None),
+        }
+    }
+
+    /// Calls `callback` at the end: on the thread that brings it, or here and now if it has come; in a copy of the calling code's
+    /// [context](crate::context). asyncio's `add_done_callback`.
     pub fn add_done_callback(&self, callback: impl FnOnce() + Send + 'static) {
-        if let Err(callback) = self.watch(Watcher::Call(Box::new(callback))) {
+        if let Err(callback) = self.watch(Watcher::call(callback)) {
             callback.tell();
         }
     }

@@ -181,7 +181,7 @@ impl<T> Task<T> {
 
     /// Calls `callback` when the task has ended: on the thread that ends it, or here and now if it has. asyncio's `add_done_callback`.
     ///
-    /// It should be short. A panic in one that waited is contained.
+    /// It is called in a copy of the calling code's [context](crate::context), and should be short. A panic in one that waited is contained.
     pub fn add_done_callback(&self, callback: impl FnOnce() + Send + 'static) {
         self.header().add_done_callback(callback);
     }
@@ -663,7 +663,7 @@ impl TaskRef {
 
 impl Header {
     fn add_done_callback(&self, callback: impl FnOnce() + Send + 'static) {
-        if let Err(callback) = self.watch(Watcher::Call(Box::new(callback))) {
+        if let Err(callback) = self.watch(Watcher::call(callback)) {
             callback.tell();
         }
     }

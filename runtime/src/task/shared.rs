@@ -184,9 +184,10 @@ impl<T: Clone + Send + Sync + 'static> Shared<T> {
         }
     }
 
-    /// Calls `callback` at the end: on the thread that brings it, or here and now if it has come. asyncio's `add_done_callback`.
+    /// Calls `callback` at the end: on the thread that brings it, or here and now if it has come; in a copy of the calling code's
+    /// [context](crate::context). asyncio's `add_done_callback`.
     pub fn add_done_callback(&self, callback: impl FnOnce() + Send + 'static) {
-        if let Err(callback) = self.source.watch(Watcher::Call(Box::new(callback))) {
+        if let Err(callback) = self.source.watch(Watcher::call(callback)) {
             callback.tell();
         }
     }

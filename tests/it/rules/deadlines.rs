@@ -247,12 +247,14 @@ fn a_deadline_that_moves_strikes_when_it_is_then_and_not_before() {
             sleep(5 * MS).await;
             mover.reschedule(began + 50 * MS).unwrap();
             sleep(25 * MS).await;
-            mover.reschedule(began + 40 * MS).unwrap();
+            mover.reschedule_after(10 * MS).unwrap();
+            assert_eq!(mover.when(), Some(began + 40 * MS));
         });
         assert!(deadline.enclose(pending::<()>()).await.is_err());
         assert_eq!(heist::time::now() - began, 40 * MS);
         other.await.unwrap();
         assert!(deadline.reschedule(None).is_err());
+        assert!(deadline.reschedule_after(MS).is_err());
         assert!(is_clean().await);
         let far = timeout_at(began + 41 * MS, sleep(3_600_000 * MS));
         assert!(far.await.is_err() && is_clean().await);

@@ -83,7 +83,8 @@ impl<A: Awaitable> AsCompleted<A> {
 
     /// Waits for the next child that ends, and takes it; `None`, without suspending, after as many calls as there are children.
     ///
-    /// Any number of tasks may do so at once. A child that has ended already is given without suspending.
+    /// Any number of tasks may do so at once. A child that has ended already is given without suspending; but those that had
+    /// ended before [`as_completed`] was called are noticed soon, when the caller has suspended once, as in asyncio.
     ///
     /// # Errors
     ///
@@ -178,9 +179,13 @@ impl<A: Awaitable> Future for Next<A> {
             Turn::Waits(ticket) => ticket,
         };
         let old = ticket.and_then(|ticket| state.waiters.remove(&ticket));
-        let found = match state.ended.pop_front() {
+        let ended = match state.hushed {
+            true => None,
+            false => state.ended.pop_front(),
+        };
+        let found = match ended {
             Some(child) => Ok(child),
-            None if state.expired => Err(Elapsed(())),
+            None if state.expired && !state.hushed => Err(Elapsed(())),
             None => {
                 let ticket = ticket.unwrap_or_else(|| state.new_ticket());
                 state.waiters.insert(ticket, waker);
@@ -249,6 +254,8 @@ struct State<A> {
     /// How many calls of `next` have begun.
     claimed: usize,
     expired: bool,
+    /// Some had ended before: nobody is told of anything before that is noticed.
+    hushed: bool,
     /// Those who wait, by tickets: the lowest came first.
     waiters: BTreeMap<u64, Waker>,
     next_ticket: u64,
@@ -294,6 +301,7 @@ impl<A: Awaitable> Set<A> {
                 left: count,
                 claimed: 0,
                 expired: false,
+                hushed: false,
                 waiters: BTreeMap::new(),
                 next_ticket: 0,
             }),
@@ -307,10 +315,33 @@ impl<A: Awaitable> Set<A> {
             let is_done = handle.poll_ended(&mut Context::from_waker(&bell));
             set.state.lock().children[child].handle = Some(handle);
             if is_done {
+                set.state.lock().hushed = true;
                 set.child_ended(child);
             }
         }
+        if set.state.lock().hushed {
+            let notice = Notice(set.clone());
+            each::soon(move || drop(notice));
+        }
         set
+    }
+
+    /// Those that had ended before are noticed.
+    fn notice(&self) {
+        let mut state = self.state.lock();
+        state.hushed = false;
+        let wanted = if state.expired {
+            usize::MAX
+        } else {
+            state.ended.len()
+        };
+        let waiters: Vec<_> = std::iter::from_fn(|| state.waiters.pop_first())
+            .take(wanted)
+            .collect();
+        drop(state);
+        for (_, waker) in waiters {
+            each::discard(each::caught(|| waker.wake()));
+        }
     }
 
     fn child_ended(&self, child: usize) {
@@ -383,6 +414,15 @@ impl<A: Awaitable> Drop for Set<A> {
     fn drop(&mut self) {
         let children = mem::take(&mut self.state.get_mut().children);
         children.into_iter().for_each(each::discard);
+    }
+}
+
+/// What is to be noticed soon; or now, if nobody will call back.
+struct Notice<A: Awaitable>(Arc<Set<A>>);
+
+impl<A: Awaitable> Drop for Notice<A> {
+    fn drop(&mut self) {
+        self.0.notice();
     }
 }
 

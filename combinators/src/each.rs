@@ -4,7 +4,7 @@
 //! A combinator learns of a child's end by the waker that it leaves with the child's handle, which names the child: nobody polls all
 //! children because one woke. The waker is called on the thread that ends the child.
 
-use heist_runtime::TaskError;
+use heist_runtime::{Handle, TaskError};
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -36,6 +36,15 @@ impl<P: Parent> Wake for Child<P> {
             let waker = Waker::from(self.clone());
             self.parent.clone().child_ended(self.index, &waker);
         });
+    }
+}
+
+/// Calls `notice` soon: of children that had ended before a combinator is told as asyncio's are, when whoever begins it has suspended.
+pub(crate) fn soon(notice: impl FnOnce() + Send + 'static) {
+    match Handle::current() {
+        Some(handle) if !handle.is_shut_down() => drop(handle.call_soon(notice)),
+        // Nobody else would call it.
+        _ => notice(),
     }
 }
 

@@ -42,6 +42,31 @@ fn children_come_as_they_end_and_each_once() {
 }
 
 #[test]
+fn children_that_had_ended_are_noticed_soon_not_at_once() {
+    limited(|| {
+        // On more workers the notice may come while the task still runs.
+        let runtime = heist::Builder::new().current_thread().build().unwrap();
+        for count in 1..4 {
+            let task = runtime.spawn(async move {
+                let (ended, handles): (Vec<_>, Vec<_>) = (0..count).map(|_| promise()).unzip();
+                ended.iter().for_each(|promise| promise.set(()).unwrap());
+                let completed = as_completed(handles).timeout(Duration::ZERO);
+                current_task().unwrap().cancel("kept");
+                let first = heist::catch_cancel(completed.next()).await;
+                assert_eq!(first.unwrap_err().message(), Some("kept"));
+                current_task().unwrap().uncancel();
+                // That call counts, and took none.
+                for _ in 1..count {
+                    assert!(completed.next().await.unwrap().is_ok());
+                }
+                assert!(completed.next().await.is_none());
+            });
+            runtime.block_on(task).unwrap().unwrap();
+        }
+    });
+}
+
+#[test]
 fn of_nothing_it_ends_at_once() {
     on_each(|| async {
         let none = as_completed(Vec::<Deferred<()>>::new()).timeout(Duration::ZERO);

@@ -13,10 +13,10 @@
 //! nothing but the outcome's place. So a gather runs to its end whether its handle is kept or not.
 
 use crate::each::{self, Parent};
+use heist_runtime::TaskError;
 use heist_runtime::task::{
     Answer, Awaitable, Cancelled, Deferred, Later, OnCancel, Promise, Target, deferred,
 };
-use heist_runtime::{Handle, TaskError};
 use parking_lot::Mutex;
 use std::mem;
 use std::sync::atomic::AtomicBool;
@@ -82,22 +82,17 @@ pub(super) fn start<C: Part, R: Rule<C::Value>>(parts: Vec<C>) -> Deferred<R::Va
     handle
 }
 
-/// Notices children that had ended before: soon, as asyncio does, so that a gather has not ended where it begins.
+/// Notices children that had ended before: soon, so that a gather has not ended where it begins.
 fn notice<C: Part, R: Rule<C::Value>>(engine: Arc<Engine<C, R>>, ended: Vec<usize>) {
     if ended.is_empty() {
         return;
     }
-    let notice = move || {
+    each::soon(move || {
         for index in ended {
             let waker = each::waker_of(&engine, index);
             engine.clone().child_ended(index, &waker);
         }
-    };
-    match Handle::current() {
-        Some(handle) if !handle.is_shut_down() => drop(handle.call_soon(notice)),
-        // Nobody else would call it.
-        _ => notice(),
-    }
+    });
 }
 
 impl<C: Part, R: Rule<C::Value>> Engine<C, R> {

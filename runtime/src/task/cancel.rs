@@ -61,8 +61,8 @@ impl Requests {
         self.kept.iter().any(|kept| kept.reserved.is_some())
     }
 
-    /// Takes the requests that are to be handed down. One made to the task stands for all that were kept with it, with the message of
-    /// the last one.
+    /// Takes the requests that are to be handed down. The last one made to the task itself stands for all that were kept with it: what a region
+    /// asks for in the same poll, a deadline, it asks when the poll has come to suspend, where that one is on its way already.
     fn take_kept(&mut self, task: &Header) -> Vec<Arc<Request>> {
         let (reserved, kept): (Vec<_>, Vec<_>) = self
             .kept
@@ -71,8 +71,8 @@ impl Requests {
         task.state.transition_to_none_kept(reserved.is_empty());
         self.kept = reserved;
         let kept: Vec<_> = kept.into_iter().map(|kept| kept.request).collect();
-        match kept.last() {
-            Some(last) if kept.len() > 1 && kept.iter().any(|kept| kept.source == ROOT) => {
+        match kept.iter().rev().find(|kept| kept.source == ROOT) {
+            Some(last) if kept.len() > 1 => {
                 let one = Request::new(ROOT, last.message.clone());
                 kept.iter().for_each(|kept| kept.set_taken());
                 vec![one]

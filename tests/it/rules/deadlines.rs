@@ -261,6 +261,23 @@ fn a_deadline_that_moves_strikes_when_it_is_then_and_not_before() {
     });
 }
 
+#[test]
+fn a_deadline_that_strikes_with_a_kept_request_does_not_change_its_message() {
+    everywhere(|| async {
+        let caught = timeout(0 * MS, async {
+            let own = me();
+            own.cancel("first");
+            own.cancel("second");
+            let caught = catch_cancel(pending::<()>()).await.unwrap_err();
+            own.uncancel();
+            own.uncancel();
+            caught.message().map(String::from)
+        });
+        assert_eq!(caught.await, Ok(Some("second".into())));
+        assert!(is_clean().await);
+    });
+}
+
 // 116720: a cancellation from outside and a failing child at once, in nested groups.
 
 #[test]

@@ -1,26 +1,103 @@
-//! The load generator of the echo workloads: a process of one thread and one epoll, with one request
-//! under way on each connection. It does per request what no client can leave out, a send and a receive.
+//! The load generator: the clients of the workloads that serve TCP, a process of one thread.
+//!
+//! What it does per request or connection is what no client can leave out. Its first line of output says that
+//! all is set up and warm; what it counted after that is the second.
+
+mod churn;
+mod exchange;
+mod silence;
 
 use std::fmt::Display;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::net::sockopt;
 
 use crate::meter::percentile;
 
 /// The name of this role on the command line.
 pub(crate) const ROLE: &str = "load";
 
-/// The size of a request and of its response.
+/// The size of an echoed request and of its response.
 pub(crate) const MESSAGE: usize = 64;
 
 /// Said when the warm-up is over.
 pub(crate) const COUNTING: &str = "counting";
 
+/// What a client does with its connections.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Kind {
+    /// Sends messages and waits for each to come back.
+    Echo,
+    /// The same with HTTP requests.
+    Http,
+    /// Opens one after the other, for one echo each.
+    Churn,
+    /// Nothing, until its standard input ends.
+    Silence,
+}
+
+impl Kind {
+    const NAMED: [(&'static str, Self); 4] = [
+        ("echo", Self::Echo),
+        ("http", Self::Http),
+        ("churn", Self::Churn),
+        ("silence", Self::Silence),
+    ];
+}
+
+/// What the load generator is to do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Order {
+    pub(crate) kind: Kind,
+    pub(crate) address: SocketAddr,
+    pub(crate) connections: usize,
+    /// On how many of the connections a request is under way at a time; they take turns.
+    pub(crate) active: usize,
+    pub(crate) warm_up: Duration,
+    pub(crate) time: Duration,
+}
+
+impl Order {
+    /// The command line that [`run`] understands.
+    pub(crate) fn arguments(&self) -> [String; 7] {
+        let text = |value: &dyn Display| value.to_string();
+        let (name, _) = Kind::NAMED
+            .into_iter()
+            .find(|(_, kind)| *kind == self.kind)
+            .expect("every kind has a name");
+        [
+            text(&ROLE),
+            text(&name),
+            text(&self.address),
+            text(&self.connections),
+            text(&self.active),
+            text(&self.warm_up.as_millis()),
+            text(&self.time.as_millis()),
+        ]
+    }
+
+    /// The inverse of [`arguments`](Self::arguments), without the role.
+    fn parse(arguments: &[String]) -> Option<Self> {
+        let [name, address, connections, active, warm_up, time] = arguments else {
+            return None;
+        };
+        let (_, kind) = Kind::NAMED.into_iter().find(|(known, _)| known == name)?;
+        Some(Self {
+            kind,
+            address: address.parse().ok()?,
+            connections: connections.parse().ok()?,
+            active: active.parse().ok()?,
+            warm_up: Duration::from_millis(warm_up.parse().ok()?),
+            time: Duration::from_millis(time.parse().ok()?),
+        })
+    }
+}
+
 /// What the load generator has seen.
 pub(crate) struct Counted {
+    /// Requests, or connections where each has only one.
     pub(crate) requests: u64,
     pub(crate) time: Duration,
     pub(crate) us_p50: f64,
@@ -28,6 +105,17 @@ pub(crate) struct Counted {
 }
 
 impl Counted {
+    /// From how long each request took, in nanoseconds, and how long they all took together.
+    fn new(latencies: &mut [u64], time: Duration) -> Self {
+        let us = |ns| ns as f64 / 1e3;
+        Self {
+            requests: latencies.len() as u64,
+            time,
+            us_p50: us(percentile(latencies, 0.5)),
+            us_p99: us(percentile(latencies, 0.99)),
+        }
+    }
+
     pub(crate) fn per_second(&self) -> f64 {
         self.requests as f64 / self.time.as_secs_f64()
     }
@@ -54,50 +142,14 @@ impl Counted {
     }
 }
 
-/// The command line that [`run`] understands.
-pub(crate) fn arguments(
-    address: SocketAddr,
-    connections: usize,
-    warm_up: Duration,
-    time: Duration,
-) -> [String; 5] {
-    let text = |value: &dyn Display| value.to_string();
-    [
-        text(&ROLE),
-        text(&address),
-        text(&connections),
-        text(&warm_up.as_millis()),
-        text(&time.as_millis()),
-    ]
-}
-
-/// Runs the load generator; `None` if the arguments (without the role) are not as [`arguments`] makes them.
+/// Runs the load generator; `None` if the arguments (without the role) are not as [`Order::arguments`] makes them.
 pub(crate) fn run(arguments: &[String]) -> Option<io::Result<()>> {
-    let [address, connections, warm_up, time] = arguments else {
-        return None;
-    };
-    let warm_up = Duration::from_millis(warm_up.parse().ok()?);
-    let time = Duration::from_millis(time.parse().ok()?);
-    Some(generate(
-        address.parse().ok()?,
-        connections.parse().ok()?,
-        warm_up,
-        time,
-    ))
-}
-
-fn generate(
-    address: SocketAddr,
-    connections: usize,
-    warm_up: Duration,
-    time: Duration,
-) -> io::Result<()> {
-    let mut load = Load::connect(address, connections)?;
-    load.go_on_for(warm_up)?;
-    load.latencies.clear();
-    say(COUNTING)?;
-    let counted = load.go_on_for(time)?;
-    say(&counted.to_line())
+    let order = Order::parse(arguments)?;
+    Some(match order.kind {
+        Kind::Echo | Kind::Http => exchange::generate(&order),
+        Kind::Churn => churn::generate(&order),
+        Kind::Silence => silence::keep(&order),
+    })
 }
 
 fn say(line: &str) -> io::Result<()> {
@@ -106,100 +158,34 @@ fn say(line: &str) -> io::Result<()> {
     out.flush()
 }
 
-struct Load {
-    epoll: std::os::fd::OwnedFd,
-    connections: Vec<Connection>,
-    /// In nanoseconds.
-    latencies: Vec<u64>,
+/// A connection whose end is a reset, so that it leaves no port behind in `TIME_WAIT`: many thousands of those,
+/// left over from one sample, would be in the way of the next.
+fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?;
+    Ok(stream)
 }
 
-struct Connection {
-    stream: TcpStream,
-    sent: Instant,
-    /// Bytes of the response that have come.
-    received: usize,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Load {
-    /// Connects and sends the first request on each connection.
-    fn connect(address: SocketAddr, connections: usize) -> io::Result<Self> {
-        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        let mut load = Self {
-            epoll,
-            connections: Vec::new(),
-            latencies: Vec::new(),
-        };
-        for n in 0..connections {
-            let stream = TcpStream::connect(address)?;
-            stream.set_nodelay(true)?;
-            stream.set_nonblocking(true)?;
-            let interest = EventFlags::IN | EventFlags::ET;
-            epoll::add(&load.epoll, &stream, EventData::new_u64(n as u64), interest)?;
-            load.connections.push(Connection {
-                stream,
-                sent: Instant::now(),
-                received: 0,
-            });
+    #[test]
+    fn an_order_survives_its_way_between_processes() {
+        for (_, kind) in Kind::NAMED {
+            let order = Order {
+                kind,
+                address: ([127, 0, 0, 1], 80).into(),
+                connections: 5,
+                active: 3,
+                warm_up: Duration::from_millis(7),
+                time: Duration::from_millis(11),
+            };
+            let [role, rest @ ..] = order.arguments();
+            assert_eq!(role, ROLE);
+            assert_eq!(Order::parse(&rest), Some(order));
         }
-        for connection in &mut load.connections {
-            connection.send()?;
-        }
-        Ok(load)
-    }
-
-    fn go_on_for(&mut self, time: Duration) -> io::Result<Counted> {
-        let begun = Instant::now();
-        let mut events: Vec<Event> = Vec::with_capacity(256);
-        while begun.elapsed() < time {
-            events.clear();
-            epoll::wait(
-                &self.epoll,
-                rustix::buffer::spare_capacity(&mut events),
-                None,
-            )?;
-            for event in &events {
-                let connection = &mut self.connections[event.data.u64() as usize];
-                if let Some(latency) = connection.receive()? {
-                    self.latencies.push(latency.as_nanos() as u64);
-                    connection.send()?;
-                }
-            }
-        }
-        let us = |ns| ns as f64 / 1e3;
-        Ok(Counted {
-            requests: self.latencies.len() as u64,
-            time: begun.elapsed(),
-            us_p50: us(percentile(&mut self.latencies, 0.5)),
-            us_p99: us(percentile(&mut self.latencies, 0.99)),
-        })
-    }
-}
-
-impl Connection {
-    fn send(&mut self) -> io::Result<()> {
-        self.sent = Instant::now();
-        // A connection with nothing under way has room for one message.
-        self.stream.write_all(&[b'.'; MESSAGE])
-    }
-
-    /// The time since the request if the response is complete now.
-    ///
-    /// One receive is enough even in edge mode: nothing comes after a response before the next request, and a
-    /// response that is not complete yet is an edge of its own.
-    fn receive(&mut self) -> io::Result<Option<Duration>> {
-        let mut buffer = [0; MESSAGE];
-        match self.stream.read(&mut buffer) {
-            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
-            Ok(n) => {
-                self.received += n;
-                if self.received < MESSAGE {
-                    return Ok(None);
-                }
-                self.received = 0;
-                Ok(Some(self.sent.elapsed()))
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
-        }
+        assert_eq!(Order::parse(&[]), None);
     }
 }

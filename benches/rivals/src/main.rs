@@ -1,9 +1,10 @@
 //! heist beside its peers: the same workloads on every runtime, each sample in a fresh process.
 //!
 //! The program plays three roles. `run` goes through the rounds and starts itself as `sample` for each sample;
-//! a sample of the echo workloads starts it once more, as the load generator. README.md tells how to read
+//! a sample of a workload that serves TCP starts it once more, as the load generator. README.md tells how to read
 //! what comes out.
 
+mod limits;
 mod load;
 mod meter;
 mod options;
@@ -67,6 +68,9 @@ fn sample(arguments: &[String]) -> Result<(), String> {
         .into_iter()
         .find(|known| known.name == workload)
         .ok_or_else(|| format!("there is no workload {workload:?}"))?;
+    if let Some(lacking) = (workload.lacking)() {
+        return Err(format!("no sample: {lacking}"));
+    }
     let sample = (workload.run)(Options::parse(options)?.plan());
     say(&sample.to_line())
 }

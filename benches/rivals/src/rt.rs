@@ -22,8 +22,14 @@ pub(crate) trait Rt: Sized + 'static {
     type Task<T: Send + 'static>: Future<Output = T> + Send + Unpin + 'static;
     /// Spawns from a thread that the runtime does not own.
     type Remote: Send + 'static;
+    type Sender<T: Send + 'static>: Clone + Send + Sync + 'static;
+    type Receiver<T: Send + 'static>: Send + 'static;
+    type Mutex: Send + Sync + 'static;
+    type Semaphore: Send + Sync + 'static;
     type Listener: Send + 'static;
     type Stream: Send + 'static;
+    /// A stream as hyper takes it.
+    type Hyper: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static;
 
     /// Builds a runtime of `workers` threads, runs `main` as one of its tasks and waits for it.
     fn run<F>(workers: usize, main: F) -> F::Output
@@ -70,6 +76,32 @@ pub(crate) trait Rt: Sized + 'static {
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static;
 
+    /// The runtime's own channel of many senders, which makes senders wait when it is full.
+    fn channel<T: Send + 'static>(capacity: usize) -> (Self::Sender<T>, Self::Receiver<T>);
+
+    fn send<T: Send + 'static>(
+        sender: &Self::Sender<T>,
+        message: T,
+    ) -> impl Future<Output = ()> + Send;
+
+    fn receive<T: Send + 'static>(
+        receiver: &mut Self::Receiver<T>,
+    ) -> impl Future<Output = T> + Send;
+
+    fn mutex() -> Self::Mutex;
+
+    /// Runs the section with the mutex locked.
+    fn with_mutex<F>(mutex: &Self::Mutex, section: F) -> impl Future<Output = ()> + Send
+    where
+        F: Future<Output = ()> + Send;
+
+    fn semaphore(permits: usize) -> Self::Semaphore;
+
+    /// Runs the section with a permit.
+    fn with_permit<F>(semaphore: &Self::Semaphore, section: F) -> impl Future<Output = ()> + Send
+    where
+        F: Future<Output = ()> + Send;
+
     fn bind(address: SocketAddr) -> impl Future<Output = io::Result<Self::Listener>> + Send;
 
     fn local_addr(listener: &Self::Listener) -> io::Result<SocketAddr>;
@@ -86,6 +118,8 @@ pub(crate) trait Rt: Sized + 'static {
         stream: &mut Self::Stream,
         bytes: &[u8],
     ) -> impl Future<Output = io::Result<()>> + Send;
+
+    fn hyper(stream: Self::Stream) -> Self::Hyper;
 }
 
 /// A runtime's name on the command line and in the tables, with every workload written out for it.

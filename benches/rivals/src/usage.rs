@@ -20,7 +20,16 @@ pub(crate) struct Usage {
 
 impl Usage {
     pub(crate) fn now() -> Self {
-        let raw = getrusage();
+        Self::of(libc::RUSAGE_SELF)
+    }
+
+    /// The part of it that this thread alone has cost.
+    pub(crate) fn of_this_thread() -> Self {
+        Self::of(libc::RUSAGE_THREAD)
+    }
+
+    fn of(who: libc::c_int) -> Self {
+        let raw = getrusage(who);
         Self {
             cpu: duration(raw.ru_utime) + duration(raw.ru_stime),
             voluntary: count(raw.ru_nvcsw),
@@ -51,7 +60,7 @@ impl AddAssign for Usage {
 
 /// The most memory that this process ever had resident, in KiB.
 pub(crate) fn peak_kib() -> u64 {
-    count(getrusage().ru_maxrss)
+    count(getrusage(libc::RUSAGE_SELF).ru_maxrss)
 }
 
 /// The memory that this process has resident now, in KiB.
@@ -67,10 +76,10 @@ pub(crate) fn resident_kib() -> u64 {
         .expect("VmRSS is no number")
 }
 
-fn getrusage() -> libc::rusage {
+fn getrusage(who: libc::c_int) -> libc::rusage {
     let mut raw = MaybeUninit::uninit();
     // SAFETY: `raw` is as large as the call writes.
-    let rc = unsafe { libc::getrusage(libc::RUSAGE_SELF, raw.as_mut_ptr()) };
+    let rc = unsafe { libc::getrusage(who, raw.as_mut_ptr()) };
     assert_eq!(rc, 0, "getrusage failed");
     // SAFETY: the call succeeded, so it has written all of `raw`.
     unsafe { raw.assume_init() }

@@ -4,10 +4,12 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use heist::net::{TcpListener, TcpStream};
+use heist::sync::{Lock, Queue, Semaphore};
 use heist::{Builder, Handle, Task};
 
 use super::Rt;
@@ -30,8 +32,13 @@ impl<T: Send + 'static> Future for Joined<T> {
 impl Rt for Heist {
     type Task<T: Send + 'static> = Joined<T>;
     type Remote = Handle;
+    type Sender<T: Send + 'static> = Arc<Queue<T>>;
+    type Receiver<T: Send + 'static> = Arc<Queue<T>>;
+    type Mutex = Lock;
+    type Semaphore = Semaphore;
     type Listener = TcpListener;
     type Stream = TcpStream;
+    type Hyper = TcpStream;
 
     fn run<F>(workers: usize, main: F) -> F::Output
     where
@@ -104,6 +111,45 @@ impl Rt for Heist {
         Joined(heist::spawn_blocking(job))
     }
 
+    fn channel<T: Send + 'static>(capacity: usize) -> (Arc<Queue<T>>, Arc<Queue<T>>) {
+        let queue = Arc::new(Queue::new(capacity));
+        (queue.clone(), queue)
+    }
+
+    async fn send<T: Send + 'static>(sender: &Arc<Queue<T>>, message: T) {
+        if sender.put(message).await.is_err() {
+            panic!("the queue was shut down");
+        }
+    }
+
+    async fn receive<T: Send + 'static>(receiver: &mut Arc<Queue<T>>) -> T {
+        receiver.get().await.expect("the queue was shut down")
+    }
+
+    fn mutex() -> Lock {
+        Lock::new()
+    }
+
+    async fn with_mutex<F>(mutex: &Lock, section: F)
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let _guard = mutex.lock().await;
+        section.await;
+    }
+
+    fn semaphore(permits: usize) -> Semaphore {
+        Semaphore::new(permits)
+    }
+
+    async fn with_permit<F>(semaphore: &Semaphore, section: F)
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let _permit = semaphore.permit().await;
+        section.await;
+    }
+
     async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         TcpListener::bind(address).await
     }
@@ -124,5 +170,9 @@ impl Rt for Heist {
 
     async fn write_all(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
         stream.write_all(bytes).await
+    }
+
+    fn hyper(stream: TcpStream) -> TcpStream {
+        stream
     }
 }

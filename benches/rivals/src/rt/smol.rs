@@ -7,9 +7,12 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
+use smol::channel::{Receiver, Sender};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
+use smol::lock::{Mutex, Semaphore};
 use smol::net::{TcpListener, TcpStream};
 use smol::{Executor, Task, Timer};
+use smol_hyper::rt::FuturesIo;
 
 use super::Rt;
 
@@ -20,8 +23,13 @@ pub(crate) struct Smol;
 impl Rt for Smol {
     type Task<T: Send + 'static> = Task<T>;
     type Remote = ();
+    type Sender<T: Send + 'static> = Sender<T>;
+    type Receiver<T: Send + 'static> = Receiver<T>;
+    type Mutex = Mutex<()>;
+    type Semaphore = Semaphore;
     type Listener = TcpListener;
     type Stream = TcpStream;
+    type Hyper = FuturesIo<TcpStream>;
 
     fn run<F>(workers: usize, main: F) -> F::Output
     where
@@ -96,6 +104,42 @@ impl Rt for Smol {
         smol::unblock(job)
     }
 
+    fn channel<T: Send + 'static>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+        smol::channel::bounded(capacity)
+    }
+
+    async fn send<T: Send + 'static>(sender: &Sender<T>, message: T) {
+        sender.send(message).await.expect("the receiver is gone");
+    }
+
+    async fn receive<T: Send + 'static>(receiver: &mut Receiver<T>) -> T {
+        receiver.recv().await.expect("the senders are gone")
+    }
+
+    fn mutex() -> Mutex<()> {
+        Mutex::new(())
+    }
+
+    async fn with_mutex<F>(mutex: &Mutex<()>, section: F)
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let _guard = mutex.lock().await;
+        section.await;
+    }
+
+    fn semaphore(permits: usize) -> Semaphore {
+        Semaphore::new(permits)
+    }
+
+    async fn with_permit<F>(semaphore: &Semaphore, section: F)
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let _permit = semaphore.acquire().await;
+        section.await;
+    }
+
     async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         TcpListener::bind(address).await
     }
@@ -116,5 +160,9 @@ impl Rt for Smol {
 
     async fn write_all(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
         stream.write_all(bytes).await
+    }
+
+    fn hyper(stream: TcpStream) -> FuturesIo<TcpStream> {
+        FuturesIo::new(stream)
     }
 }

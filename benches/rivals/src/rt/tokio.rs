@@ -8,9 +8,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Handle};
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinHandle;
 
 use super::Rt;
@@ -58,8 +61,13 @@ impl<T> Future for Joined<T> {
 impl<Fl: Flavor> Rt for Tokio<Fl> {
     type Task<T: Send + 'static> = Joined<T>;
     type Remote = Handle;
+    type Sender<T: Send + 'static> = Sender<T>;
+    type Receiver<T: Send + 'static> = Receiver<T>;
+    type Mutex = Mutex<()>;
+    type Semaphore = Semaphore;
     type Listener = TcpListener;
     type Stream = TcpStream;
+    type Hyper = TokioIo<TcpStream>;
 
     fn run<F>(workers: usize, main: F) -> F::Output
     where
@@ -134,6 +142,42 @@ impl<Fl: Flavor> Rt for Tokio<Fl> {
         Joined(tokio::task::spawn_blocking(job))
     }
 
+    fn channel<T: Send + 'static>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+        mpsc::channel(capacity)
+    }
+
+    async fn send<T: Send + 'static>(sender: &Sender<T>, message: T) {
+        sender.send(message).await.expect("the receiver is gone");
+    }
+
+    async fn receive<T: Send + 'static>(receiver: &mut Receiver<T>) -> T {
+        receiver.recv().await.expect("the senders are gone")
+    }
+
+    fn mutex() -> Mutex<()> {
+        Mutex::new(())
+    }
+
+    async fn with_mutex<F>(mutex: &Mutex<()>, section: F)
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let _guard = mutex.lock().await;
+        section.await;
+    }
+
+    fn semaphore(permits: usize) -> Semaphore {
+        Semaphore::new(permits)
+    }
+
+    async fn with_permit<F>(semaphore: &Semaphore, section: F)
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let _permit = semaphore.acquire().await.expect("the semaphore was closed");
+        section.await;
+    }
+
     async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         TcpListener::bind(address).await
     }
@@ -154,5 +198,9 @@ impl<Fl: Flavor> Rt for Tokio<Fl> {
 
     async fn write_all(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
         stream.write_all(bytes).await
+    }
+
+    fn hyper(stream: TcpStream) -> TokioIo<TcpStream> {
+        TokioIo::new(stream)
     }
 }

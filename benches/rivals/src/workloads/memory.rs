@@ -36,7 +36,7 @@ where
     })
 }
 
-async fn spawn_waiting<R, Fut>(tasks: usize, wait: fn() -> Fut)
+pub(super) async fn spawn_waiting<R, Fut>(tasks: usize, wait: fn() -> Fut)
 where
     R: Rt,
     Fut: Future<Output = ()> + Send + 'static,

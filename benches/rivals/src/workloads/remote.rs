@@ -1,5 +1,6 @@
 //! What does a spawn cost a thread that is no worker?
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -17,6 +18,16 @@ pub(super) fn idle<R: Rt>(plan: Plan) -> Sample {
 }
 
 pub(super) fn busy<R: Rt>(plan: Plan) -> Sample {
+    beside_computing::<R, _>(plan, super::rounds(plan, spawn_many::<R>)).ns_per_op()
+}
+
+/// Runs it beside twice as many tasks as there are workers, which compute for 10 us at a time.
+fn beside_computing<R, F>(plan: Plan, measured: F) -> F::Output
+where
+    R: Rt,
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
     const COMPUTE: Duration = Duration::from_micros(10);
     R::run(plan.workers, async move {
         let going_on = Arc::new(AtomicBool::new(true));
@@ -30,11 +41,10 @@ pub(super) fn busy<R: Rt>(plan: Plan) -> Sample {
                 }
             });
         }
-        let meter = super::rounds(plan, spawn_many::<R>).await;
+        let output = measured.await;
         going_on.store(false, Ordering::Relaxed);
-        meter
+        output
     })
-    .ns_per_op()
 }
 
 /// One round: a new thread spawns the tasks and this one waits, so that it keeps no worker busy.
@@ -60,24 +70,30 @@ async fn spawn_many<R: Rt>(mut meter: Meter) -> Meter {
 }
 
 pub(super) fn submit_wait<R: Rt>(plan: Plan) -> Sample {
-    R::run(
-        plan.workers,
-        on_a_thread::<R, _>(move |remote| {
-            let mut meter = Meter::new();
-            let mut trips = Vec::new();
-            meter.start();
-            let begun = Instant::now();
-            while begun.elapsed() < plan.time {
-                let (done, wait) = mpsc::sync_channel(1);
-                let now = Instant::now();
-                R::spawn_remote(&remote, async move { done.send(()).unwrap() });
-                wait.recv().unwrap();
-                trips.push(now.elapsed().as_nanos() as u64);
-            }
-            meter.stop(trips.len() as u64);
-            meter.sample(us_p50_p99(trips))
-        }),
-    )
+    R::run(plan.workers, trips::<R>(plan))
+}
+
+pub(super) fn submit_wait_busy<R: Rt>(plan: Plan) -> Sample {
+    beside_computing::<R, _>(plan, trips::<R>(plan))
+}
+
+async fn trips<R: Rt>(plan: Plan) -> Sample {
+    on_a_thread::<R, _>(move |remote| {
+        let mut meter = Meter::new();
+        let mut trips = Vec::new();
+        meter.start();
+        let begun = Instant::now();
+        while begun.elapsed() < plan.time {
+            let (done, wait) = mpsc::sync_channel(1);
+            let now = Instant::now();
+            R::spawn_remote(&remote, async move { done.send(()).unwrap() });
+            wait.recv().unwrap();
+            trips.push(now.elapsed().as_nanos() as u64);
+        }
+        meter.stop(trips.len() as u64);
+        meter.sample(us_p50_p99(trips))
+    })
+    .await
 }
 
 async fn on_a_thread<R: Rt, T: Send + 'static>(

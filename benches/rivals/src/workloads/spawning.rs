@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use futures_channel::oneshot;
 
 use super::{Countdown, Plan, repeat};
-use crate::meter::Sample;
+use crate::meter::{Meter, Sample};
 use crate::rt::Rt;
 
 pub(super) fn local<R: Rt>(plan: Plan) -> Sample {
@@ -26,15 +26,18 @@ pub(super) fn local<R: Rt>(plan: Plan) -> Sample {
 }
 
 pub(super) fn join<R: Rt>(plan: Plan) -> Sample {
+    repeat::<R, _, _>(plan, one_joins::<R>)
+}
+
+/// One round: this task spawns others, one by one.
+pub(super) async fn one_joins<R: Rt>(mut meter: Meter) -> Meter {
     const TASKS: u64 = 10_000;
-    repeat::<R, _, _>(plan, async |mut meter| {
-        meter.start();
-        for n in 0..TASKS {
-            assert_eq!(R::spawn(async move { n }).await, n);
-        }
-        meter.stop(TASKS);
-        meter
-    })
+    meter.start();
+    for n in 0..TASKS {
+        assert_eq!(R::spawn(async move { n }).await, n);
+    }
+    meter.stop(TASKS);
+    meter
 }
 
 pub(super) fn tree<R: Rt>(plan: Plan) -> Sample {

@@ -21,13 +21,13 @@ const SLEEPERS_WAKE: Duration = Duration::from_secs(20);
 const CHURN_BETWEEN_YIELDS: u64 = 50;
 
 pub(super) fn alone<R: Rt>(plan: Plan) -> Sample {
-    repeat::<R, _, _>(plan, one_churns::<R>)
+    repeat::<R, _, _>(plan, |meter| one_churns::<R>(CHURNED, meter))
 }
 
 pub(super) fn live<R: Rt>(plan: Plan) -> Sample {
     R::run(plan.workers, async move {
-        sleepers::<R>().await;
-        super::rounds(plan, one_churns::<R>).await
+        sleepers::<R>(SLEEPERS, SLEEPERS_WAKE).await;
+        super::rounds(plan, |meter| one_churns::<R>(CHURNED, meter)).await
     })
     .ns_per_op()
 }
@@ -36,14 +36,14 @@ pub(super) fn shared<R: Rt>(plan: Plan) -> Sample {
     const TASKS: usize = 100;
     const TIMERS: u64 = 1_000;
     R::run(plan.workers, async move {
-        sleepers::<R>().await;
+        sleepers::<R>(SLEEPERS, SLEEPERS_WAKE).await;
         let round = async |mut meter: Meter| {
             let (countdown, zero) = Countdown::from(TASKS);
             meter.start();
             for _ in 0..TASKS {
                 let countdown = countdown.clone();
                 R::detach(async move {
-                    churn::<R>(TIMERS).await;
+                    churn::<R>(TIMERS, CHURNED).await;
                     countdown.count();
                 });
             }
@@ -56,18 +56,19 @@ pub(super) fn shared<R: Rt>(plan: Plan) -> Sample {
     .ns_per_op()
 }
 
-async fn one_churns<R: Rt>(mut meter: Meter) -> Meter {
+/// One round: this task makes timers, one by one.
+pub(super) async fn one_churns<R: Rt>(duration: Duration, mut meter: Meter) -> Meter {
     const TIMERS: u64 = 10_000;
     meter.start();
-    churn::<R>(TIMERS).await;
+    churn::<R>(TIMERS, duration).await;
     meter.stop(TIMERS);
     meter
 }
 
-async fn churn<R: Rt>(timers: u64) {
+async fn churn<R: Rt>(timers: u64, duration: Duration) {
     for n in 0..timers {
         {
-            let mut sleep = pin!(R::sleep(CHURNED));
+            let mut sleep = pin!(R::sleep(duration));
             future::poll_fn(|cx| {
                 assert!(sleep.as_mut().poll(cx).is_pending());
                 Poll::Ready(())
@@ -80,13 +81,14 @@ async fn churn<R: Rt>(timers: u64) {
     }
 }
 
-async fn sleepers<R: Rt>() {
-    let (countdown, zero) = Countdown::from(SLEEPERS);
-    for n in 0..SLEEPERS {
+/// Tasks that sleep until `first` and after, a millisecond apart.
+pub(super) async fn sleepers<R: Rt>(tasks: usize, first: Duration) {
+    let (countdown, zero) = Countdown::from(tasks);
+    for n in 0..tasks {
         let countdown = countdown.clone();
         R::detach(async move {
             countdown.count();
-            R::sleep(SLEEPERS_WAKE + Duration::from_millis(n as u64)).await;
+            R::sleep(first + Duration::from_millis(n as u64)).await;
         });
     }
     zero.await.unwrap();

@@ -1,57 +1,44 @@
-//! What does it cost to spawn a task and await it, one by one, from inside a task?
+//! What does it cost to spawn a task from inside a task?
 
-use criterion::{Criterion, criterion_group, criterion_main};
+mod support;
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use heist::task::yield_now;
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use support::in_task;
 
-/// Runs `rounds` of `body` inside a task and gives the time they took.
-fn in_task<F>(
-    runtime: &heist::Runtime,
-    rounds: u64,
-    body: impl FnOnce(u64) -> F + Send + 'static,
-) -> Duration
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let timed = runtime.run(async move {
-        let began = Instant::now();
-        body(rounds).await;
-        began.elapsed()
-    });
-    timed.expect("nobody cancels the bench")
+async fn one_by_one(rounds: u64) {
+    for round in 0..rounds {
+        let task = heist::spawn(async move { round });
+        black_box(task.await.expect("it ends well"));
+    }
+}
+
+async fn detached(rounds: u64) {
+    for round in 0..rounds {
+        heist::spawn(async move {
+            black_box(round);
+        })
+        .detach();
+        // Now and then, so that the queue stays of a size.
+        if round.is_multiple_of(1024) {
+            yield_now().await;
+        }
+    }
 }
 
 fn spawn(c: &mut Criterion) {
+    let mut group = c.benchmark_group("spawn");
     for workers in [1, 2] {
-        let runtime = heist::Builder::new()
-            .worker_threads(workers)
-            .build()
-            .expect("a runtime");
-        c.bench_function(&format!("spawn and join, {workers} workers"), |bencher| {
-            bencher.iter_custom(|rounds| {
-                in_task(&runtime, rounds, |rounds| async move {
-                    for round in 0..rounds {
-                        let task = heist::spawn(async move { round });
-                        black_box(task.await.expect("it ends well"));
-                    }
-                })
-            });
+        let runtime = support::runtime(workers);
+        group.bench_function(BenchmarkId::new("and await, on workers", workers), |b| {
+            b.iter_custom(|rounds| in_task(&runtime, rounds, one_by_one));
         });
-        c.bench_function(&format!("spawn detached, {workers} workers"), |bencher| {
-            bencher.iter_custom(|rounds| {
-                in_task(&runtime, rounds, |rounds| async move {
-                    for round in 0..rounds {
-                        heist::spawn(async move { black_box(round) }).detach();
-                        // Now and then, so that the queue stays of a size.
-                        if round.is_multiple_of(1024) {
-                            heist::task::yield_now().await;
-                        }
-                    }
-                })
-            });
+        group.bench_function(BenchmarkId::new("detached, on workers", workers), |b| {
+            b.iter_custom(|rounds| in_task(&runtime, rounds, detached));
         });
     }
 }
 
-criterion_group!(benches, spawn);
+criterion_group!(name = benches; config = support::settings(); targets = spawn);
 criterion_main!(benches);

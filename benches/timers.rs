@@ -1,10 +1,13 @@
-//! What does a timer cost that never fires: made, polled once and dropped, with 0 and 10,000 others alive?
+//! What does a timer cost: one that never fires, with 0 and 10,000 others alive, and one that does?
 
-use criterion::{Criterion, criterion_group, criterion_main};
+mod support;
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use support::in_task;
 
 async fn churn(rounds: u64) {
     for round in 0..rounds {
@@ -21,28 +24,29 @@ async fn churn(rounds: u64) {
     }
 }
 
+async fn fires(rounds: u64) {
+    for _ in 0..rounds {
+        heist::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 fn timers(c: &mut Criterion) {
-    let runtime = heist::Builder::new()
-        .worker_threads(1)
-        .build()
-        .expect("a runtime");
+    let mut group = c.benchmark_group("timers");
+    let runtime = support::runtime(1);
     for others in [0, 10_000_u64] {
         for other in 0..others {
             let sleep = heist::sleep(Duration::from_secs(3600 + other));
             runtime.spawn(sleep).detach();
         }
-        c.bench_function(&format!("timer churn, {others} others"), |bencher| {
-            bencher.iter_custom(|rounds| {
-                let timed = runtime.run(async move {
-                    let began = Instant::now();
-                    churn(rounds).await;
-                    began.elapsed()
-                });
-                timed.expect("nobody cancels the bench")
-            });
+        group.bench_function(BenchmarkId::new("churn, beside others", others), |b| {
+            b.iter_custom(|rounds| in_task(&runtime, rounds, churn));
         });
     }
+    let runtime = support::paused_runtime();
+    group.bench_function("fire, on a paused clock", |b| {
+        b.iter_custom(|rounds| in_task(&runtime, rounds, fires));
+    });
 }
 
-criterion_group!(benches, timers);
+criterion_group!(name = benches; config = support::settings(); targets = timers);
 criterion_main!(benches);

@@ -15,6 +15,7 @@ mod usage;
 mod workloads;
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use options::Options;
@@ -24,11 +25,13 @@ use workloads::Workload;
 const USAGE: &str = "\
 usage: rivals run [--only WORKLOAD,..] [--runtimes NAME,..] [--rounds N] [--workers N]
                   [--warm-up MS] [--time MS] [--limit SECONDS] [--out FILE.md]
+       rivals report FILE.jsonl.. [--out FILE.md]
        rivals sample WORKLOAD RUNTIME [--workers N] [--warm-up MS] [--time MS]
        rivals list
 
 run     takes every sample in a process of its own, the runtimes in turn, and prints a table;
-        --out also writes it to a file, with the raw samples beside it in FILE.jsonl
+        --out also writes it to a file, with a picture beside it in FILE.svg and the raw samples in FILE.jsonl
+report  makes the table and the picture of the raw samples of earlier runs
 sample  takes one sample in this process
 list    tells the workloads and the runtimes";
 
@@ -47,6 +50,7 @@ fn act(arguments: &[String]) -> Result<(), String> {
     let (role, rest) = arguments.split_first().ok_or(USAGE)?;
     match role.as_str() {
         "run" => run::run(&Options::parse(rest)?),
+        "report" => report(rest),
         "sample" => sample(rest),
         "list" => say(&list()),
         load::ROLE => load::run(rest)
@@ -54,6 +58,18 @@ fn act(arguments: &[String]) -> Result<(), String> {
             .map_err(|error| format!("load: {error}")),
         _ => Err(USAGE.to_owned()),
     }
+}
+
+fn report(arguments: &[String]) -> Result<(), String> {
+    let (files, out) = match arguments {
+        [files @ .., option, path] if option == "--out" => (files, Some(Path::new(path))),
+        files => (files, None),
+    };
+    if files.is_empty() || files.iter().any(|file| file.starts_with("--")) {
+        return Err(USAGE.to_owned());
+    }
+    let files: Vec<_> = files.iter().map(PathBuf::from).collect();
+    report::report(&files, &run::runtimes(), out)
 }
 
 fn sample(arguments: &[String]) -> Result<(), String> {
@@ -89,7 +105,7 @@ fn list() -> String {
             .map(|Workload { name, about, .. }| format!("  {name:width$}  {about}")),
     );
     lines.push("runtimes:".to_owned());
-    lines.extend(RIVALS.iter().map(|rival| format!("  {}", rival.name)));
+    lines.extend(run::runtimes().iter().map(|name| format!("  {name}")));
     lines.join("\n")
 }
 

@@ -38,6 +38,10 @@ async fn send_from<R: Rt, const PRODUCERS: u64>(mut meter: Meter) -> Meter {
     }
     let sum = received.await;
     meter.stop(sent);
-    assert_eq!(sum, (0..sent).sum(), "other messages came than were sent");
+    assert_eq!(
+        sum,
+        (0..sent).sum::<u64>(),
+        "other messages came than were sent"
+    );
     meter
 }

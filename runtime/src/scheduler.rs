@@ -3,7 +3,8 @@
 //! ```text
 //!   worker   one thread's loop: next, run, park
 //!   queue    its local queue, and what others may steal of it
-//!   idle     who sleeps, who searches
+//!   idle     who sleeps, who naps, who searches
+//!   nap      when taking tasks from others pays
 //!   park     blocking and waking one thread
 //!   slot     a worker's identity: what others see of it
 //!   watch    the monitor: blocked workers, slow polls, an unattended driver
@@ -16,6 +17,7 @@
 //! never more than W run tasks, and the idle protocol counts permits, not threads.
 
 mod idle;
+mod nap;
 mod park;
 mod queue;
 mod slot;
@@ -42,8 +44,8 @@ use parking_lot::{Condvar, Mutex};
 use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{
-    AtomicBool, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Release,
-    Ordering::SeqCst,
+    AtomicBool, AtomicU32, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed,
+    Ordering::Release, Ordering::SeqCst,
 };
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -52,10 +54,15 @@ use std::time::Instant;
 /// should block in `spawn_blocking`.
 pub(crate) const MAX_SPARES: usize = 256;
 
+/// After a task was found in a slot behind a long poll, so many looks at slots may be in vain before nobody is woken for one any more.
+const STICKS_FOR: u32 = 32;
+
 /// What the workers of a runtime share.
 pub(crate) struct Scheduler {
     idle: CachePadded<Idle>,
     injector: CachePadded<Injector<Runnable>>,
+    /// For how many more looks in vain a task in a slot is worth waking somebody for. Read at each wake-up, seldom written.
+    sticking: CachePadded<AtomicU32>,
     /// One for each worker, and room for the spares. Filled from the front.
     slots: Box<[OnceLock<Slot>]>,
     /// How many of `slots` were ever filled.
@@ -107,6 +114,7 @@ impl Scheduler {
         let scheduler = Self {
             idle: CachePadded::new(Idle::new(workers)),
             injector: CachePadded::default(),
+            sticking: CachePadded::default(),
             slots: (0..workers + spares).map(|_| OnceLock::new()).collect(),
             slot_count: AtomicUsize::new(0),
             workers,
@@ -190,6 +198,23 @@ impl Scheduler {
 
     pub(crate) fn injected(&self) -> usize {
         self.injector.len()
+    }
+
+    /// A thief has looked at a slot: whether its task waited behind a long poll.
+    fn slot_stuck(&self, stuck: bool) {
+        if stuck {
+            self.sticking.store(STICKS_FOR, Relaxed);
+        } else {
+            // Not exact, if several look: it is a guess.
+            let left = self.sticking.load(Relaxed).saturating_sub(1);
+            self.sticking.store(left, Relaxed);
+        }
+    }
+
+    /// Whether tasks in slots have lately waited behind long polls, so that somebody should look after one.
+    #[inline]
+    fn slots_stick(&self) -> bool {
+        self.sticking.load(Relaxed) > 0
     }
 
     /// Wakes a sleeping worker if the work that was just queued needs one.

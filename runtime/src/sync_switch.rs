@@ -193,6 +193,10 @@ pub(crate) enum Bug {
     SearchEndsUnheard,
     /// A sleeper is claimed but not counted as the searcher that it will be.
     ClaimUncounted,
+    /// Who has napped takes work without seeing to the next.
+    NapEndsUnheard,
+    /// The end of a nap is not counted.
+    NapNeverEnds,
     /// A thread parks although it was notified before.
     ParkOverNotification,
     /// The condvar is notified without its lock.

@@ -3,11 +3,11 @@
 //! The loop of a worker is `Worker::next`, `run` and `park` in short, with the same steps in the same order. A task that nobody sees is a
 //! deadlock here: workers leave their loop only once all tasks have run.
 
-use super::idle::{Idle, Sleep};
+use super::idle::{Idle, Rest, Sleep, Woken};
 use super::park::Parker;
 use super::watch::Monitor;
 use crate::sync_switch::check::{BOUNDED, UNBOUNDED, check, planted_bugs_fail};
-use crate::sync_switch::{AtomicUsize, Bug, Condvar, Mutex, wait};
+use crate::sync_switch::{AtomicUsize, Bug, Condvar, Mutex, planted, wait};
 use loom::thread;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -102,6 +102,11 @@ impl Workers {
 
     /// `Worker::run_thread`, until all tasks have run.
     fn work(&self, me: usize, task: impl Fn()) {
+        self.work_and_nap(me, 0, task);
+    }
+
+    /// As `work`; the first `naps` times it has nothing to do it leaves what there is, and naps.
+    fn work_and_nap(&self, me: usize, mut naps: usize, task: impl Fn()) {
         let mut searching = false;
         while self.left.load(Acquire) > 0 {
             if self.next(&mut searching) {
@@ -111,7 +116,12 @@ impl Workers {
                     self.stop();
                 }
             } else {
-                self.park(me, &mut searching);
+                let rest = Rest {
+                    minds_work: naps == 0,
+                    nap: naps > 0,
+                };
+                naps = naps.saturating_sub(1);
+                self.park(me, &mut searching, rest);
             }
         }
         self.end_search(&mut searching);
@@ -145,13 +155,18 @@ impl Workers {
         }
     }
 
-    fn park(&self, me: usize, searching: &mut bool) {
-        let slept = self.idle.sleep(me, *searching, || self.queue.is_work());
+    fn park(&self, me: usize, searching: &mut bool, rest: Rest) {
+        let slept = self
+            .idle
+            .sleep(me, *searching, rest, || self.queue.is_work());
         if slept == Sleep::Work {
             *searching = true;
             return;
         }
-        if self.in_driver && me == 0 {
+        if slept == Sleep::Napping {
+            // Its time may be up at any moment.
+            thread::yield_now();
+        } else if self.in_driver && me == 0 {
             if self.parkers[me].begin_in_driver() {
                 self.driver.turn();
                 self.parkers[me].end();
@@ -159,7 +174,11 @@ impl Workers {
         } else {
             self.parkers[me].park();
         }
-        *searching = self.idle.wake(me);
+        *searching = match self.idle.wake(me) {
+            Woken::Unclaimed => false,
+            Woken::FromNap => !planted(Bug::NapEndsUnheard),
+            Woken::Claimed => true,
+        };
     }
 
     /// After everybody has left: all are awake, nobody searches.
@@ -207,32 +226,40 @@ fn a_submitted_task_finds_one_of_two_workers_awake() {
 }
 
 /// Two tasks, each of which ends only once the other has begun: both workers have to come, though the second submission may find
-/// a searcher and wake nobody.
+/// a searcher and wake nobody. The first `naps` times that it has nothing to do, each worker naps.
+fn two_tasks_that_need_each_other(naps: [usize; 2]) {
+    let shared = Workers::new(2, 2, false);
+    let begun = Arc::new((loom::sync::Mutex::new(0), loom::sync::Condvar::new()));
+    let workers = [0, 1].map(|me| {
+        let (shared, begun) = (shared.clone(), begun.clone());
+        thread::spawn(move || {
+            shared.work_and_nap(me, naps[me], || {
+                let mut count = begun.0.lock().unwrap();
+                *count += 1;
+                begun.1.notify_all();
+                while *count < 2 {
+                    count = begun.1.wait(count).unwrap();
+                }
+            });
+        })
+    });
+    shared.submit();
+    shared.submit();
+    for worker in workers {
+        worker.join().unwrap();
+    }
+    shared.assert_counts();
+}
+
 #[test]
 fn the_last_searcher_wakes_the_next_worker() {
-    check(Some(2), || {
-        let shared = Workers::new(2, 2, false);
-        let begun = Arc::new((loom::sync::Mutex::new(0), loom::sync::Condvar::new()));
-        let workers = [0, 1].map(|me| {
-            let (shared, begun) = (shared.clone(), begun.clone());
-            thread::spawn(move || {
-                shared.work(me, || {
-                    let mut count = begun.0.lock().unwrap();
-                    *count += 1;
-                    begun.1.notify_all();
-                    while *count < 2 {
-                        count = begun.1.wait(count).unwrap();
-                    }
-                });
-            })
-        });
-        shared.submit();
-        shared.submit();
-        for worker in workers {
-            worker.join().unwrap();
-        }
-        shared.assert_counts();
-    });
+    check(Some(2), || two_tasks_that_need_each_other([0, 0]));
+}
+
+/// What is submitted while one worker naps and the other is awake wakes nobody; what comes when the nap is over does.
+#[test]
+fn what_is_left_to_a_nap_is_done_after_it() {
+    check(Some(2), || two_tasks_that_need_each_other([0, 1]));
 }
 
 #[test]
@@ -278,6 +305,23 @@ fn a_burst_reaches_the_worker_in_the_driver_and_the_one_beside() {
             thread::spawn(move || shared.work(me, || {}))
         });
         shared.submit();
+        shared.submit();
+        for worker in workers {
+            worker.join().unwrap();
+        }
+        shared.assert_counts();
+    });
+}
+
+/// Both would leave work where it is: only one may, the other looks after it.
+#[test]
+fn of_two_that_leave_work_one_looks_again() {
+    check(Some(2), || {
+        let shared = Workers::new(2, 1, false);
+        let workers = [0, 1].map(|me| {
+            let shared = shared.clone();
+            thread::spawn(move || shared.work_and_nap(me, 1, || {}))
+        });
         shared.submit();
         for worker in workers {
             worker.join().unwrap();
@@ -354,8 +398,8 @@ fn a_worker_that_goes_on_wakes_the_monitor() {
     check(UNBOUNDED, || {
         monitor_meets(|idle, monitor| {
             // As `Worker::park` ends: woken, though not claimed.
-            assert_eq!(idle.sleep(0, false, || false), Sleep::Asleep);
-            assert!(!idle.wake(0));
+            assert_eq!(idle.sleep(0, false, Rest::SLEEP, || false), Sleep::Asleep);
+            assert_eq!(idle.wake(0), Woken::Unclaimed);
             monitor.wake_if_asleep();
         });
     });
@@ -366,7 +410,7 @@ fn a_worker_that_goes_on_wakes_the_monitor() {
 fn a_worker_that_finds_work_before_it_parks_wakes_the_monitor() {
     check(UNBOUNDED, || {
         monitor_meets(|idle, monitor| {
-            let slept = monitor.watch_sleep(idle, 0, false, || true);
+            let slept = monitor.watch_sleep(idle, 0, false, Rest::SLEEP, || true);
             assert_eq!(slept, Sleep::Work);
         });
     });
@@ -377,11 +421,14 @@ fn a_worker_that_finds_work_before_it_parks_wakes_the_monitor() {
 fn a_claimed_worker_wakes_the_monitor() {
     check(BOUNDED, || {
         let shared = Arc::new((Idle::new(1), Monitor::new(), Parker::new()));
-        assert_eq!(shared.0.sleep(0, false, || false), Sleep::Asleep);
+        assert_eq!(
+            shared.0.sleep(0, false, Rest::SLEEP, || false),
+            Sleep::Asleep
+        );
         let [mine, theirs] = [shared.clone(), shared.clone()];
         let worker = thread::spawn(move || {
             mine.2.park();
-            assert!(mine.0.wake(0));
+            assert_eq!(mine.0.wake(0), Woken::Claimed);
             mine.1.wake_if_asleep();
         });
         let submitter = thread::spawn(move || {
@@ -427,6 +474,14 @@ fn every_model_fails_with_its_bugs_planted() {
             (
                 "a_burst_reaches_the_worker_in_the_driver_and_the_one_beside",
                 &[Bug::ParkOverNotification, Bug::ClaimUncounted],
+            ),
+            (
+                "what_is_left_to_a_nap_is_done_after_it",
+                &[Bug::NapEndsUnheard, Bug::NapNeverEnds],
+            ),
+            (
+                "of_two_that_leave_work_one_looks_again",
+                &[Bug::SleepWithoutLookingAgain],
             ),
             (
                 "a_parked_thread_is_unparked",

@@ -58,6 +58,8 @@ counters! {
     polls,
     /// Tasks taken from another worker.
     steals,
+    /// Times this worker ran out of tasks of its own.
+    drained,
     /// Times this worker looked for tasks at others.
     searches,
     /// Batches taken from the injector.

@@ -11,7 +11,7 @@
 //!
 //! It decides by polls that have not changed since its last look, so nobody reads a clock on the hot path.
 
-use super::idle::{Idle, Sleep};
+use super::idle::{Idle, Rest, Sleep};
 use super::{Parker, Scheduler, Slot};
 use crate::handle::Handle;
 use crate::sync_switch::{AtomicBool, Bug, fence, planted};
@@ -85,9 +85,10 @@ impl Monitor {
         idle: &Idle,
         worker: usize,
         searching: bool,
+        rest: Rest,
         is_work: impl Fn() -> bool,
     ) -> Sleep {
-        let slept = idle.sleep(worker, searching, is_work);
+        let slept = idle.sleep(worker, searching, rest, is_work);
         if slept == Sleep::Work && !planted(Bug::MonitorNotToldOfReturn) {
             self.wake_if_asleep();
         }

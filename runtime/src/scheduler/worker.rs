@@ -3,14 +3,16 @@
 //! ```text
 //!   loop:  next                             what runs next, in this order
 //!            every 61st poll                the driver, without waiting
-//!            every 31st poll                the injector first
+//!            every 31st poll,
+//!            or after a yield               the injector first
 //!            slot, then deque               at most 3 tasks of the slot in a row while the deque has any
 //!            injector, others' queues       as a searcher
 //!            park                           in the driver, if nobody is there, else on the own condvar
 //!          run                              one poll
 //! ```
 
-use super::idle::Sleep;
+use super::idle::{Rest, Sleep, Woken};
+use super::nap::{Due, Nap};
 use super::queue::LocalQueue;
 use super::{Scheduler, Slot};
 use crate::current;
@@ -50,11 +52,14 @@ pub(crate) struct Worker {
     queue: LocalQueue,
     tick: Cell<u32>,
     slot_polls: Cell<u32>,
+    /// Whether the last task has yielded: those injected meanwhile have waited longer.
+    yielded: Cell<bool>,
     /// Whether this worker is counted as a searcher.
     searching: Cell<bool>,
     /// Whether the driver's wakers are being called: what they wake goes to the deque, and nobody is notified before the last.
     dispatching: Cell<bool>,
     batch: RefCell<WakeBatch>,
+    nap: Nap,
     /// How many waits, one inside the other, this thread is in: between `begin_blocking` and `end_blocking`.
     blocking: Cell<u32>,
 }
@@ -92,9 +97,11 @@ impl Worker {
             queue,
             tick: Cell::new(0),
             slot_polls: Cell::new(0),
+            yielded: Cell::new(false),
             searching: Cell::new(false),
             dispatching: Cell::new(false),
             batch: RefCell::new(WakeBatch::new()),
+            nap: Nap::new(),
             blocking: Cell::new(0),
         })
     }
@@ -168,14 +175,15 @@ impl Worker {
         if tick.is_multiple_of(DRIVER_INTERVAL) {
             self.look_at_driver();
         }
-        if tick.is_multiple_of(INJECT_INTERVAL)
+        if (self.yielded.take() || tick.is_multiple_of(INJECT_INTERVAL))
             && let Some(task) = self.injected()
         {
             return Some(task);
         }
-        self.local()
-            .or_else(|| self.injected())
-            .or_else(|| self.search())
+        self.local().or_else(|| {
+            self.slot().counters.drained.add(1);
+            self.injected().or_else(|| self.search())
+        })
     }
 
     /// One poll.
@@ -216,6 +224,9 @@ impl Worker {
     /// Looks for tasks at the other workers, from a random one on.
     fn search(&self) -> Option<Runnable> {
         let scheduler = self.scheduler();
+        if !self.nap.may_search() {
+            return None;
+        }
         if !self.searching.get() {
             if !scheduler.idle.begin_search() {
                 return None;
@@ -223,6 +234,9 @@ impl Worker {
             self.searching.set(true);
         }
         self.slot().counters.searches.add(1);
+        if self.nap.is_looking() {
+            return self.look_after_others();
+        }
         let count = scheduler.slots().count();
         for _ in 0..SEARCH_ROUNDS {
             let first = fastrand::usize(..count.max(1));
@@ -233,8 +247,7 @@ impl Worker {
                 let Some(other) = scheduler.slot(other) else {
                     continue;
                 };
-                if let Some(task) = self.queue.steal_from(&other.queue) {
-                    self.slot().counters.steals.add(1 + self.queue.len());
+                if let Some(task) = self.steal_from(other) {
                     return Some(task);
                 }
             }
@@ -243,6 +256,38 @@ impl Worker {
             }
         }
         self.steal_slot()
+    }
+
+    fn steal_from(&self, other: &Slot) -> Option<Runnable> {
+        let task = self.queue.steal_from(&other.queue)?;
+        self.slot().counters.steals.add(1 + self.queue.len());
+        self.nap.stole();
+        Some(task)
+    }
+
+    /// After a nap: takes tasks from those who cannot keep up.
+    fn look_after_others(&self) -> Option<Runnable> {
+        let others = self.scheduler().slots();
+        for (index, other) in others.filter(|(index, _)| *index != self.index) {
+            let due = self.nap.due(index, other);
+            if due == Due::Not {
+                continue;
+            }
+            if due == Due::Stuck {
+                self.nap.rescued();
+            }
+            if let Some(task) = self.steal_from(other) {
+                return Some(task);
+            }
+            if due == Due::Stuck
+                && let Some(task) = other.queue.take_slot()
+            {
+                self.slot().counters.steals.add(1);
+                self.scheduler().slot_stuck(true);
+                return Some(task);
+            }
+        }
+        self.injected()
     }
 
     /// Takes a task out of the slot of a worker that has been in one poll for long.
@@ -259,11 +304,13 @@ impl Worker {
         let seen = other.counters.poll_now();
         for _ in 0..SLOT_WATCH {
             if other.queue.is_slot_empty() || other.counters.poll_now() != seen {
+                scheduler.slot_stuck(false);
                 return None;
             }
             std::hint::spin_loop();
         }
         let task = other.queue.take_slot()?;
+        scheduler.slot_stuck(true);
         self.slot().counters.steals.add(1);
         Some(task)
     }
@@ -288,8 +335,17 @@ impl Worker {
             return;
         }
         let displaced = match why {
-            Why::Yielded => Some(task),
-            Why::Spawned | Why::Woken => self.slot().queue.replace_slot(task),
+            Why::Yielded => {
+                self.yielded.set(true);
+                Some(task)
+            }
+            Why::Spawned | Why::Woken => {
+                let displaced = self.slot().queue.replace_slot(task);
+                if displaced.is_none() && self.scheduler().slots_stick() {
+                    self.scheduler().notify();
+                }
+                displaced
+            }
         };
         if let Some(task) = displaced {
             let alone = why == Why::Yielded && self.queue.is_empty();
@@ -358,20 +414,26 @@ impl Worker {
         }
         let scheduler = self.scheduler();
         let (idle, searching) = (&scheduler.idle, self.searching.get());
+        let rest = self.rest();
         let slept = scheduler
             .monitor
-            .watch_sleep(idle, self.index, searching, || scheduler.is_work());
-        if slept == Sleep::Work {
-            self.searching.set(true);
-            slot.give_permit();
-            return;
-        }
+            .watch_sleep(idle, self.index, searching, rest, || scheduler.is_work());
+        let limit = match slept {
+            Sleep::Work => {
+                self.nap.goes_on(Woken::Claimed);
+                self.searching.set(true);
+                slot.give_permit();
+                return;
+            }
+            Sleep::Napping => Some(self.nap.begin(scheduler.slots())),
+            Sleep::Asleep => None,
+        };
         self.searching.set(false);
         slot.counters.parks.add(1);
-        let claimed = match scheduler.driver.try_lock() {
+        let woken = match scheduler.driver.try_lock() {
             Some(mut driver) => {
                 if slot.parker.begin_in_driver() {
-                    let turned = self.turn(&mut driver, None, || {
+                    let turned = self.turn(&mut driver, limit, || {
                         scheduler.is_quiet(|| self.handle.pool().is_busy())
                     });
                     slot.parker.end();
@@ -389,14 +451,28 @@ impl Worker {
             None => {
                 // Whoever is in the driver may not have known that this was the last one awake.
                 scheduler.quieted();
-                slot.parker.park();
+                slot.parker
+                    .park_until(limit.and_then(|limit| Instant::now().checked_add(limit)));
                 scheduler.idle.wake(self.index)
             }
         };
-        self.searching.set(claimed);
+        self.nap.goes_on(woken);
+        self.searching.set(woken != Woken::Unclaimed);
         slot.give_permit();
         scheduler.monitor.wake_if_asleep();
         self.dispatch();
+    }
+
+    /// How to sleep. On a paused clock nobody naps: it goes on when all sleep.
+    fn rest(&self) -> Rest {
+        let scheduler = self.scheduler();
+        let nap = scheduler.is_threaded()
+            && !scheduler.io.clock().is_paused()
+            && self.nap.should_nap(scheduler.idle.awake() > 1);
+        Rest {
+            minds_work: !nap || self.nap.minds_work(),
+            nap,
+        }
     }
 
     /// The thread is about to block in the middle of a poll: a spare takes its permit, so that as many workers as before run tasks. The

@@ -264,7 +264,7 @@ fn a_deadline_that_moves_strikes_when_it_is_then_and_not_before() {
 #[test]
 fn a_deadline_that_strikes_with_a_kept_request_does_not_change_its_message() {
     everywhere(|| async {
-        let caught = timeout(0 * MS, async {
+        let caught = timeout(Duration::ZERO, async {
             let own = me();
             own.cancel("first");
             own.cancel("second");

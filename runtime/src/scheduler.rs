@@ -259,6 +259,11 @@ impl Scheduler {
         !self.injector.is_empty() || self.slots().any(|(_, slot)| !slot.queue.is_deque_empty())
     }
 
+    /// Whether any task is queued at all.
+    fn is_queued(&self) -> bool {
+        self.is_work() || self.slots().any(|(_, slot)| !slot.queue.is_slot_empty())
+    }
+
     /// Whether nothing of this runtime can run before time passes or the kernel says something. `is_pool_busy`: whether a blocking closure
     /// runs or waits.
     ///

@@ -6,7 +6,7 @@
 //! * A theft that kept it busy for less than [`PAYS`] did not pay. It naps instead of searching again.
 //! * A worker that naps looks by itself when its time is up, and so nobody has to wake it: while there is one, and others run, submitting a task notifies
 //!   nobody (`idle`). At each look it takes from those whose tasks have waited too long: behind one poll since the last look, or [`LAG`] in all.
-//! * Naps grow while looks find nothing and shrink when they do; when nobody else runs any more, the napper falls asleep for good.
+//! * Naps grow while looks find nothing and shrink when they do; when nothing waits any more, the napper falls asleep for good.
 //!
 //! At most one worker of a runtime naps; the bound it keeps for all is two of the longest naps.
 
@@ -23,13 +23,13 @@ const LONGEST: Duration = Duration::from_micros(200);
 const PAYS: Duration = Duration::from_micros(8);
 /// A queue that was not empty for so long has more tasks than its owner can do.
 const LAG: Duration = Duration::from_micros(200);
-/// After so many naps in which nobody else ran, the napper sleeps.
-const QUIET_NAPS: u32 = 2;
+/// After so many naps after which no task waited anywhere, the napper sleeps.
+const QUIET_NAPS: u32 = 3;
 
 /// What one worker knows of its naps.
 pub(super) struct Nap {
     length: Cell<Duration>,
-    /// Naps in a row after which nobody else was awake.
+    /// Naps in a row after which no task waited.
     quiet: Cell<u32>,
     /// When it last took tasks from another.
     stolen_at: Cell<Option<Instant>>,
@@ -96,14 +96,14 @@ impl Nap {
     }
 
     /// It goes to sleep: whether it should nap. `others_run`: another worker is awake.
-    pub(super) fn should_nap(&self, others_run: bool) -> bool {
-        if others_run {
+    pub(super) fn should_nap(&self, others_run: bool, is_queued: impl Fn() -> bool) -> bool {
+        if !self.is_looking.get() || is_queued() {
             self.quiet.set(0);
-            return true;
+            return others_run;
         }
         let quiet = self.quiet.get() + 1;
         self.quiet.set(quiet);
-        quiet <= QUIET_NAPS && self.is_looking.get()
+        quiet <= QUIET_NAPS
     }
 
     /// The nap begins: how long it is to be.
@@ -181,7 +181,7 @@ mod tests {
     use std::iter::once;
 
     fn goes_to_sleep(nap: &Nap, slot: &Slot) -> Duration {
-        assert!(nap.should_nap(true));
+        assert!(nap.should_nap(true, || true));
         let length = nap.begin(once((0, slot)));
         nap.goes_on(Woken::FromNap);
         length
@@ -214,16 +214,16 @@ mod tests {
     }
 
     #[test]
-    fn alone_it_naps_a_little_longer_and_then_sleeps() {
+    fn with_nothing_queued_it_naps_a_little_longer_and_then_sleeps() {
         let (nap, slot) = (Nap::new(), Slot::new());
-        assert!(!nap.should_nap(false), "not without a nap before");
+        assert!(!nap.should_nap(false, || false), "nobody runs");
         goes_to_sleep(&nap, &slot);
         for _ in 0..QUIET_NAPS {
-            assert!(nap.should_nap(false));
+            assert!(nap.should_nap(true, || false));
             nap.begin(once((0, &slot)));
             nap.goes_on(Woken::FromNap);
         }
-        assert!(!nap.should_nap(false));
+        assert!(!nap.should_nap(true, || false));
     }
 
     #[test]

@@ -273,18 +273,20 @@ impl Worker {
             if due == Due::Not {
                 continue;
             }
+            let mut taken = self.steal_from(other);
             if due == Due::Stuck {
-                self.nap.rescued();
+                taken = taken.or_else(|| {
+                    let task = other.queue.take_slot()?;
+                    self.slot().counters.steals.add(1);
+                    self.scheduler().slot_stuck(true);
+                    Some(task)
+                });
+                if taken.is_some() {
+                    self.nap.rescued();
+                }
             }
-            if let Some(task) = self.steal_from(other) {
-                return Some(task);
-            }
-            if due == Due::Stuck
-                && let Some(task) = other.queue.take_slot()
-            {
-                self.slot().counters.steals.add(1);
-                self.scheduler().slot_stuck(true);
-                return Some(task);
+            if taken.is_some() {
+                return taken;
             }
         }
         self.injected()
@@ -468,7 +470,9 @@ impl Worker {
         let scheduler = self.scheduler();
         let nap = scheduler.is_threaded()
             && !scheduler.io.clock().is_paused()
-            && self.nap.should_nap(scheduler.idle.awake() > 1);
+            && self
+                .nap
+                .should_nap(scheduler.idle.awake() > 1, || scheduler.is_queued());
         Rest {
             minds_work: !nap || self.nap.minds_work(),
             nap,

@@ -158,6 +158,23 @@ impl Deadline {
         self.0.lock().when
     }
 
+    fn enter(&self) -> bool {
+        let mut state = self.0.lock();
+        let is_new = state.phase == Phase::New;
+        if is_new {
+            state.phase = Phase::Active;
+        }
+        is_new
+    }
+
+    fn leave(&self, expired: bool) {
+        let mut state = self.0.lock();
+        state.phase = Phase::Over { expired };
+        let waker = state.waker.take();
+        drop(state);
+        drop(waker);
+    }
+
     /// Whether the time was up while the future ran. asyncio's `expired`.
     pub fn expired(&self) -> bool {
         let phase = self.0.lock().phase;
@@ -241,16 +258,12 @@ impl<F: Future> Timeout<F> {
 
 impl Source {
     /// Begins to enclose; false if it has done so before.
+    #[inline]
     fn enter(&self) -> bool {
-        let Self::Shared(deadline) = self else {
-            return true;
-        };
-        let mut state = deadline.0.lock();
-        let is_new = state.phase == Phase::New;
-        if is_new {
-            state.phase = Phase::Active;
+        match self {
+            Self::Shared(deadline) => deadline.enter(),
+            Self::After(_) | Self::At(_) => true,
         }
-        is_new
     }
 
     /// The deadline as it is now.
@@ -277,15 +290,10 @@ impl Source {
     }
 
     /// Says that what was enclosed is over, if it had begun.
+    #[inline]
     fn leave(&self, phase: Phase) {
         if let (Self::Shared(deadline), Phase::Active | Phase::Struck) = (self, phase) {
-            let mut state = deadline.0.lock();
-            state.phase = Phase::Over {
-                expired: phase == Phase::Struck,
-            };
-            let waker = state.waker.take();
-            drop(state);
-            drop(waker);
+            deadline.leave(phase == Phase::Struck);
         }
     }
 }

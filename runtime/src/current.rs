@@ -100,6 +100,7 @@ pub(crate) struct Scope {
 
 impl Scope {
     /// The scope of a region's poll that begins.
+    #[inline]
     pub(crate) fn new(key: Option<Key>) -> Self {
         Self {
             outer: POINTERS.with(|pointers| pointers.scope.get()),
@@ -108,11 +109,13 @@ impl Scope {
         }
     }
 
+    #[inline]
     pub(crate) fn take_unwinding(&self) -> Option<Cancelled> {
         self.unwinding.take()
     }
 
     /// Whether it is a task itself.
+    #[inline]
     pub(crate) fn is_root(&self) -> bool {
         self.key.get() == Some(ROOT)
     }
@@ -130,6 +133,7 @@ impl Scope {
     }
 
     /// The place of the innermost region round here that has one.
+    #[inline]
     fn nearest_key(&self) -> Key {
         let mut scope = self;
         loop {
@@ -143,18 +147,21 @@ impl Scope {
     }
 
     /// Where it stands, if it has a place in the current task's tree.
+    #[inline]
     pub(crate) fn place(&self) -> Option<(TaskRef, Key)> {
         self.key.get().and_then(|key| Some((current_task()?, key)))
     }
 }
 
 /// Makes `scope` the innermost region until the guard is dropped.
+#[inline]
 pub(crate) fn enter_scope(scope: &Scope) -> impl Drop {
     let before = POINTERS.with(|pointers| pointers.scope.replace(scope));
     Restore(&POINTERS, |pointers| &pointers.scope, before)
 }
 
 /// The innermost region that is being polled on this thread, if any is.
+#[inline]
 pub(crate) fn with_scope<R>(f: impl FnOnce(Option<&Scope>) -> R) -> R {
     let scope = POINTERS.with(|pointers| pointers.scope.get());
     // SAFETY: by the invariant of `scope`, which cannot end before `f` does: both are on this thread's stack.
@@ -184,12 +191,14 @@ pub(crate) fn caught(at: Option<&'static std::panic::Location<'static>>) {
 }
 
 /// How many requests the current task counts that concern what is being polled.
+#[inline]
 pub(crate) fn cancelling() -> u32 {
     let region = with_scope(|scope| scope.map_or(ROOT, Scope::nearest_key));
     with_task(|task| task.map_or(0, |task| task.cancelling_in(region)))
 }
 
 /// Whether the task at `task` is the one that this thread runs. The pointer is only compared.
+#[inline]
 pub(crate) fn is_running(task: NonNull<Header>) -> bool {
     let frame = POINTERS.with(|pointers| pointers.tasks.get());
     // SAFETY: by the invariant of `tasks`.
@@ -197,6 +206,7 @@ pub(crate) fn is_running(task: NonNull<Header>) -> bool {
 }
 
 /// Whether `task` is the one that this thread runs.
+#[inline]
 pub(crate) fn is_current(task: &TaskRef) -> bool {
     let frame = POINTERS.with(|pointers| pointers.tasks.get());
     // SAFETY: by the invariant of `tasks`.
@@ -207,6 +217,7 @@ pub(crate) fn is_current(task: &TaskRef) -> bool {
 struct Restore<T: Copy + 'static>(&'static LocalKey<Pointers>, fn(&Pointers) -> &Cell<T>, T);
 
 impl<T: Copy> Drop for Restore<T> {
+    #[inline]
     fn drop(&mut self) {
         self.0.with(|pointers| self.1(pointers).set(self.2));
     }

@@ -31,6 +31,7 @@ impl<S> Monitor<S> {
     }
 
     /// Changes the state. Afterwards, with the lock given back, those are woken who were granted something.
+    #[inline]
     pub(super) fn update<R>(&self, change: impl FnOnce(&mut S, &mut Wakes) -> R) -> R {
         // Locals go in reverse: the lock first, then the wakers; also if a comparison of items panics in `change`.
         let mut wakes = Wakes::default();

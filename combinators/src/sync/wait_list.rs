@@ -189,6 +189,7 @@ impl fmt::Debug for WaitList {
 pub(super) struct Wakes {
     /// The common case needs no memory: one grant, one waker.
     first: Option<Waker>,
+    /// Invariant: empty unless there is a first.
     more: Vec<Waker>,
     discarded: Option<Waker>,
 }
@@ -209,10 +210,13 @@ impl Wakes {
 }
 
 impl Drop for Wakes {
+    #[inline]
     fn drop(&mut self) {
-        let first = self.first.take();
-        for waker in first.into_iter().chain(self.more.drain(..)) {
+        if let Some(waker) = self.first.take() {
             contain(|| waker.wake());
+            for waker in self.more.drain(..) {
+                contain(|| waker.wake());
+            }
         }
         if let Some(waker) = self.discarded.take() {
             contain(|| drop(waker));

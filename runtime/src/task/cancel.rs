@@ -589,6 +589,7 @@ impl Header {
     }
 
     /// Those of the requests that concern the region.
+    #[inline]
     pub(crate) fn cancelling_in(&self, region: Key) -> u32 {
         let counted = u32::from(self.state.load().is_counted());
         self.rare().map_or(counted, |rare| {

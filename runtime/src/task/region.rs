@@ -157,6 +157,7 @@ struct Place {
 }
 
 impl Place {
+    #[inline]
     fn leave(&mut self) -> u32 {
         self.within
             .take()
@@ -164,6 +165,7 @@ impl Place {
     }
 
     /// The region's place in the tree of the task that polls it, if it has one there.
+    #[inline]
     fn key(&mut self) -> Option<Key> {
         if let Some((task, _)) = &self.within
             && !current::is_current(task)
@@ -179,6 +181,7 @@ impl Place {
 struct Adopt<'a>(&'a mut Place, &'a Scope);
 
 impl Drop for Adopt<'_> {
+    #[inline]
     fn drop(&mut self) {
         if self.0.within.is_none() {
             self.0.within = self.1.place();
@@ -187,6 +190,7 @@ impl Drop for Adopt<'_> {
 }
 
 impl Drop for Place {
+    #[inline]
     fn drop(&mut self) {
         self.leave();
     }
@@ -194,6 +198,7 @@ impl Drop for Place {
 
 impl<F: Future> Region<F> {
     /// A region that is not entered before its first poll.
+    #[inline]
     pub fn new(future: F) -> Self {
         Self {
             inner: Some(future),
@@ -212,6 +217,7 @@ impl<F: Future> Region<F> {
     }
 
     /// The task's count of requests when the region was first polled, without those of regions beside it. asyncio's `cancelling()` at entry.
+    #[inline]
     pub fn count_at_entry(&self) -> u32 {
         self.place.count_at_entry.unwrap_or(0)
     }

@@ -5,6 +5,7 @@
 //!   queue    its local queue, and what others may steal of it
 //!   idle     who sleeps, who naps, who searches
 //!   nap      when taking tasks from others pays
+//!   spin     when looking on pays, instead of sleeping
 //!   park     blocking and waking one thread
 //!   slot     a worker's identity: what others see of it
 //!   watch    the monitor: blocked workers, slow polls, an unattended driver
@@ -21,6 +22,7 @@ mod nap;
 mod park;
 mod queue;
 mod slot;
+mod spin;
 mod watch;
 mod worker;
 

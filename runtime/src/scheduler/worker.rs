@@ -7,6 +7,7 @@
 //!            or after a yield               the injector first
 //!            slot, then deque               at most 3 tasks of the slot in a row while the deque has any
 //!            injector, others' queues       as a searcher
+//!            spin                           for a moment, where that has paid lately
 //!            park                           in the driver, if nobody is there, else on the own condvar
 //!          run                              one poll
 //! ```
@@ -14,6 +15,7 @@
 use super::idle::{Rest, Sleep, Woken};
 use super::nap::{Due, Nap};
 use super::queue::LocalQueue;
+use super::spin::{SPIN, Spin};
 use super::{Scheduler, Slot};
 use crate::current;
 use crate::handle::Handle;
@@ -60,6 +62,7 @@ pub(crate) struct Worker {
     dispatching: Cell<bool>,
     batch: RefCell<WakeBatch>,
     nap: Nap,
+    spin: Spin,
     /// How many waits, one inside the other, this thread is in: between `begin_blocking` and `end_blocking`.
     blocking: Cell<u32>,
 }
@@ -102,6 +105,7 @@ impl Worker {
             dispatching: Cell::new(false),
             batch: RefCell::new(WakeBatch::new()),
             nap: Nap::new(),
+            spin: Spin::default(),
             blocking: Cell::new(0),
         })
     }
@@ -407,8 +411,38 @@ impl Worker {
         }
     }
 
+    /// Looks for work for a moment; true if some came.
+    fn spin(&self) -> bool {
+        let scheduler = self.scheduler();
+        if !self.spin.pays() || !scheduler.is_threaded() || !self.nap.minds_work() {
+            return false;
+        }
+        // As a searcher: whoever submits need not wake anybody.
+        if !self.searching.get() {
+            if !scheduler.idle.begin_search() {
+                return false;
+            }
+            self.searching.set(true);
+        }
+        let until = Instant::now() + SPIN;
+        let found = loop {
+            if scheduler.is_work() || scheduler.is_stopping() {
+                break true;
+            }
+            if Instant::now() >= until {
+                break false;
+            }
+            std::hint::spin_loop();
+        };
+        self.spin.spun(found);
+        found
+    }
+
     /// Sleeps until there is work, or somebody says so.
     fn park(&self) {
+        if self.spin() {
+            return;
+        }
         let slot = self.slot();
         if !slot.keep_permit() {
             // Taken since the last poll: a spare has this worker's place, among the sleepers too.
@@ -420,6 +454,7 @@ impl Worker {
         let slept = scheduler
             .monitor
             .watch_sleep(idle, self.index, searching, rest, || scheduler.is_work());
+        let slept_at = scheduler.is_threaded().then(Instant::now);
         let limit = match slept {
             Sleep::Work => {
                 self.nap.goes_on(Woken::Claimed);
@@ -458,6 +493,9 @@ impl Worker {
                 scheduler.idle.wake(self.index)
             }
         };
+        if let Some(at) = slept_at {
+            self.spin.slept(at.elapsed(), woken == Woken::Claimed);
+        }
         self.nap.goes_on(woken);
         self.searching.set(woken != Woken::Unclaimed);
         slot.give_permit();

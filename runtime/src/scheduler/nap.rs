@@ -3,7 +3,8 @@
 //! Taking a task from another worker costs both of them a microsecond or two, and being woken for it costs the other one more. Where tasks are short that
 //! never pays: the queue is empty sooner than the thief is back. Where one is long, or many wait, it must happen soon. Nobody knows before, so the thief finds out:
 //!
-//! * A theft that kept it busy for less than [`PAYS`] did not pay. It naps instead of searching again.
+//! * A theft pays if it keeps the thief busy for [`PAYS`], with tasks that take [`WORTH`] each or bring more tasks with them. (Time alone does not tell: tiny tasks
+//!   take long just because two workers handle what belongs to one, its memory above all.) After one that did not pay the thief naps instead of searching again.
 //! * A worker that naps looks by itself when its time is up, and so nobody has to wake it: while there is one, and others run, submitting a task notifies
 //!   nobody (`idle`). At each look it takes from those whose tasks have waited too long: behind one poll since the last look, or [`LAG`] in all.
 //! * Naps grow while looks find nothing and shrink when they do; when nothing waits any more, the napper falls asleep for good.
@@ -19,8 +20,12 @@ use std::time::{Duration, Instant};
 const SHORTEST: Duration = Duration::from_micros(50);
 /// A look costs some 3 us: at this length 1.5 % of a CPU, while another worker runs.
 const LONGEST: Duration = Duration::from_micros(200);
-/// A theft pays if it keeps the thief busy for so long.
-const PAYS: Duration = Duration::from_micros(8);
+/// A theft pays if it keeps the thief busy for so long,
+const PAYS: Duration = Duration::from_micros(20);
+/// with tasks each of which takes so long,
+const WORTH: Duration = Duration::from_micros(2);
+/// or with so many polls for each of them: it brings others with it, or goes on.
+const POLLS: u64 = 4;
 /// A queue that was not empty for so long has more tasks than its owner can do.
 const LAG: Duration = Duration::from_micros(200);
 /// After so many naps after which no task waited anywhere, the napper sleeps.
@@ -31,14 +36,22 @@ pub(super) struct Nap {
     length: Cell<Duration>,
     /// Naps in a row after which no task waited.
     quiet: Cell<u32>,
-    /// When it last took tasks from another.
-    stolen_at: Cell<Option<Instant>>,
+    /// The last theft, if it is not judged yet.
+    theft: Cell<Option<Theft>>,
     /// The last theft did not pay.
     is_unpaid: Cell<bool>,
     /// It woke by itself, to look after the others.
     is_looking: Cell<bool>,
     /// By the index of a worker.
     seen: RefCell<Vec<Seen>>,
+}
+
+#[derive(Clone, Copy)]
+struct Theft {
+    at: Instant,
+    tasks: u64,
+    /// How many polls the thief had begun.
+    polls: u64,
 }
 
 /// What was seen of a worker before a nap.
@@ -56,16 +69,20 @@ impl Nap {
         Self {
             length: Cell::new(SHORTEST),
             quiet: Cell::new(0),
-            stolen_at: Cell::new(None),
+            theft: Cell::new(None),
             is_unpaid: Cell::new(false),
             is_looking: Cell::new(false),
             seen: RefCell::new(Vec::new()),
         }
     }
 
-    /// Tasks were taken from another worker.
-    pub(super) fn stole(&self) {
-        self.stolen_at.set(Some(Instant::now()));
+    /// So many tasks were taken from another worker. `polls`: how many this one has begun.
+    pub(super) fn stole(&self, tasks: usize, polls: u64) {
+        self.theft.set(Some(Theft {
+            at: Instant::now(),
+            tasks: tasks as u64,
+            polls,
+        }));
     }
 
     /// Tasks were taken from behind a long poll: worth it, however short they are.
@@ -73,10 +90,10 @@ impl Nap {
         self.length.set(SHORTEST);
     }
 
-    /// The worker has nothing to do. Whether it may search: the last theft paid, or is long ago.
-    pub(super) fn may_search(&self) -> bool {
-        if let Some(at) = self.stolen_at.take() {
-            let paid = at.elapsed() >= PAYS;
+    /// The worker has nothing to do, after so many polls. Whether it may search: the last theft paid, or is long ago.
+    pub(super) fn may_search(&self, polls: u64) -> bool {
+        if let Some(theft) = self.theft.take() {
+            let paid = theft.paid(polls);
             self.is_unpaid.set(!paid);
             if paid {
                 self.rescued();
@@ -133,6 +150,16 @@ impl Nap {
             Some(seen) => seen.due(slot),
             None => Due::Not,
         }
+    }
+}
+
+impl Theft {
+    fn paid(&self, polls: u64) -> bool {
+        let busy = self.at.elapsed();
+        let polls = polls.wrapping_sub(self.polls);
+        busy >= PAYS
+            && (polls >= POLLS * self.tasks
+                || busy.as_nanos() as u64 >= WORTH.as_nanos() as u64 * self.tasks)
     }
 }
 
@@ -203,14 +230,23 @@ mod tests {
     #[test]
     fn a_theft_that_did_not_pay_is_followed_by_a_nap() {
         let nap = Nap::new();
-        assert!(nap.may_search() && nap.minds_work());
-        nap.stole();
-        assert!(!nap.may_search() && !nap.minds_work());
+        assert!(nap.may_search(0) && nap.minds_work());
+        nap.stole(1, 0);
+        assert!(!nap.may_search(1) && !nap.minds_work());
         nap.goes_on(Woken::Claimed);
-        assert!(nap.may_search() && nap.minds_work());
-        nap.stole();
+        assert!(nap.may_search(1) && nap.minds_work());
+        // One that took long,
+        nap.stole(1, 1);
         std::thread::sleep(PAYS);
-        assert!(nap.may_search());
+        assert!(nap.may_search(2));
+        // many that together took no longer,
+        nap.stole(1_000_000, 2);
+        std::thread::sleep(PAYS);
+        assert!(!nap.may_search(1_000_002));
+        // many that went on.
+        nap.stole(1_000_000, 0);
+        std::thread::sleep(PAYS);
+        assert!(nap.may_search(POLLS * 1_000_000));
     }
 
     #[test]

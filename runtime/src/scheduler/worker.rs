@@ -228,7 +228,7 @@ impl Worker {
     /// Looks for tasks at the other workers, from a random one on.
     fn search(&self) -> Option<Runnable> {
         let scheduler = self.scheduler();
-        if !self.nap.may_search() {
+        if !self.nap.may_search(self.slot().counters.polls.get()) {
             return None;
         }
         if !self.searching.get() {
@@ -264,8 +264,10 @@ impl Worker {
 
     fn steal_from(&self, other: &Slot) -> Option<Runnable> {
         let task = self.queue.steal_from(&other.queue)?;
-        self.slot().counters.steals.add(1 + self.queue.len());
-        self.nap.stole();
+        let tasks = 1 + self.queue.len();
+        let counters = &self.slot().counters;
+        counters.steals.add(tasks);
+        self.nap.stole(tasks, counters.polls.get());
         Some(task)
     }
 

@@ -339,9 +339,7 @@ impl<A: Awaitable> Set<A> {
             .take(wanted)
             .collect();
         drop(state);
-        for (_, waker) in waiters {
-            each::discard(each::caught(|| waker.wake()));
-        }
+        wake_all(waiters);
     }
 
     fn child_ended(&self, child: usize) {
@@ -404,9 +402,13 @@ impl<A: Awaitable> Set<A> {
         state.expired = true;
         let waiters = mem::take(&mut state.waiters);
         drop(state);
-        for waker in waiters.into_values() {
-            each::discard(each::caught(|| waker.wake()));
-        }
+        wake_all(waiters);
+    }
+}
+
+fn wake_all(waiters: impl IntoIterator<Item = (u64, Waker)>) {
+    for (_, waker) in waiters {
+        each::discard(each::caught(|| waker.wake()));
     }
 }
 

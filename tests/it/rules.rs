@@ -28,7 +28,7 @@ mod regions;
 mod requests;
 mod storms;
 
-use crate::support::{limited, on_each_flavour};
+use crate::support::{Dice, limited, on_each_flavour};
 use heist::task::catch_cancel;
 use heist::{Task, sleep};
 use std::fmt::Debug;
@@ -167,21 +167,5 @@ impl<T> Future for Foreign<T> {
                 Poll::Pending
             }
         }
-    }
-}
-
-/// Small numbers in a fixed order.
-struct Dice(u64);
-
-impl Dice {
-    fn new(seed: u64) -> Self {
-        Self((seed + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15))
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
     }
 }

@@ -182,3 +182,23 @@ pub(crate) fn burn(duration: Duration) {
         std::hint::spin_loop();
     }
 }
+
+/// Small numbers in a fixed order.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self((seed + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    }
+
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+
+    pub(crate) fn pause(&mut self) -> Duration {
+        Duration::from_micros(self.below(200))
+    }
+}

@@ -1,6 +1,6 @@
 //! Locks, events, barriers and queues on real workers, with threads outside, cancels and timeouts.
 
-use crate::support::{limited, on_each_flavour, seated, threaded};
+use crate::support::{Dice, limited, on_each_flavour, seated, threaded};
 use heist::sync::{
     Barrier, BoundedSemaphore, Condition, Event, Lock, PriorityQueue, Queue, Semaphore,
 };
@@ -15,26 +15,6 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
-
-/// Small numbers in a fixed order.
-struct Dice(u64);
-
-impl Dice {
-    fn new(seed: u64) -> Self {
-        Self((seed + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15))
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-
-    fn pause(&mut self) -> Duration {
-        Duration::from_micros(self.below(200))
-    }
-}
 
 /// An executor that knows nothing of heist: the thread parks.
 fn block_on<F: Future>(future: F) -> F::Output {

@@ -10,8 +10,10 @@ mod silence;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
+use rustix::event::epoll::{self, Event};
 use rustix::net::sockopt;
 
 use crate::meter::percentile;
@@ -165,6 +167,13 @@ fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?;
     Ok(stream)
+}
+
+/// Waits for events, which take the place of the old ones.
+fn wait_for_events(epoll: impl AsFd, events: &mut Vec<Event>) -> io::Result<()> {
+    events.clear();
+    epoll::wait(epoll, rustix::buffer::spare_capacity(events), None)?;
+    Ok(())
 }
 
 #[cfg(test)]

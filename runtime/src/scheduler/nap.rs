@@ -183,10 +183,8 @@ impl Seen {
     fn look(&mut self, slot: &Slot, now: Instant) {
         let drained = slot.counters.drained.get();
         let has_tasks = !slot.queue.is_deque_empty();
-        if !has_tasks || drained != self.drained {
-            self.since = has_tasks.then_some(now);
-        }
-        self.since = self.since.or(has_tasks.then_some(now));
+        let since = self.since.filter(|_| drained == self.drained);
+        self.since = has_tasks.then(|| since.unwrap_or(now));
         self.drained = drained;
         self.poll = slot.counters.poll_now();
     }

@@ -281,12 +281,7 @@ impl Worker {
             }
             let mut taken = self.steal_from(other);
             if due == Due::Stuck {
-                taken = taken.or_else(|| {
-                    let task = other.queue.take_slot()?;
-                    self.slot().counters.steals.add(1);
-                    self.scheduler().slot_stuck(true);
-                    Some(task)
-                });
+                taken = taken.or_else(|| self.take_stuck(other));
                 if taken.is_some() {
                     self.nap.rescued();
                 }
@@ -317,8 +312,13 @@ impl Worker {
             }
             std::hint::spin_loop();
         }
+        self.take_stuck(other)
+    }
+
+    /// Takes the task in the slot of a worker that is in a long poll.
+    fn take_stuck(&self, other: &Slot) -> Option<Runnable> {
         let task = other.queue.take_slot()?;
-        scheduler.slot_stuck(true);
+        self.scheduler().slot_stuck(true);
         self.slot().counters.steals.add(1);
         Some(task)
     }

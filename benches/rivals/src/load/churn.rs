@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
-use super::{COUNTING, Counted, MESSAGE, Order, connect, say};
+use super::{COUNTING, Counted, MESSAGE, Order, connect, say, wait_for_events};
 
 /// A sample stops at so many connections, whatever its time.
 const MOST: usize = 200_000;
@@ -70,12 +70,7 @@ impl Churn<'_> {
         let begun = Instant::now();
         let mut events: Vec<Event> = Vec::with_capacity(256);
         while begun.elapsed() < time && self.latencies.len() < MOST {
-            events.clear();
-            epoll::wait(
-                &self.epoll,
-                rustix::buffer::spare_capacity(&mut events),
-                None,
-            )?;
+            wait_for_events(&self.epoll, &mut events)?;
             for event in &events {
                 let n = event.data.u64() as usize;
                 if let Some(latency) = self.slots[n].receive()? {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
-use super::{COUNTING, Counted, Kind, MESSAGE, Order, connect, say};
+use super::{COUNTING, Counted, Kind, MESSAGE, Order, connect, say, wait_for_events};
 
 pub(super) fn generate(order: &Order) -> io::Result<()> {
     let exchange = match order.kind {
@@ -160,12 +160,7 @@ impl Load {
         let begun = Instant::now();
         let mut events: Vec<Event> = Vec::with_capacity(256);
         while begun.elapsed() < time {
-            events.clear();
-            epoll::wait(
-                &self.epoll,
-                rustix::buffer::spare_capacity(&mut events),
-                None,
-            )?;
+            wait_for_events(&self.epoll, &mut events)?;
             for event in &events {
                 let n = event.data.u64() as usize;
                 let received = self.connections[n].receive(&self.exchange, &mut self.buffer)?;

@@ -147,7 +147,8 @@ impl<T> Task<T> {
     /// Drops the task where it is suspended, or will next suspend, whatever stands in the way: no region can hold this up. Returns
     /// at once; false if it has ended already.
     ///
-    /// Destructors run; a value or an error that comes before the next suspension: the value is dropped, the error stands.
+    /// Destructors run; a value or an error that comes before the next suspension: the value is dropped, the error stands. A cancellation
+    /// that is ending the task already gets the abort's message. Of several aborts the first message counts.
     ///
     /// # Examples
     ///

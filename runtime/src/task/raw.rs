@@ -406,8 +406,13 @@ unsafe fn finish<F: Future, S: Schedule, J: Judge<F::Output>>(
                 let dropped = cell.stage.with_mut(|stage| unsafe { drop_stage(stage) });
                 (outcome, ending) = match dropped {
                     Ok(()) => {
-                        let error = TaskError::cancelled(header.end_message());
-                        (Err(error), Ending::Cancelled)
+                        // Looked at before the message is, which an abort leaves before it marks the task.
+                        let ending = if header.state.load().is_aborted() {
+                            Ending::Aborted
+                        } else {
+                            Ending::Cancelled
+                        };
+                        (Err(TaskError::cancelled(header.end_message())), ending)
                     }
                     Err(payload) => (Err(TaskError::panicked(payload)), Ending::Failure),
                 };

@@ -112,8 +112,10 @@ pub(crate) enum Suspend {
 pub(crate) enum Ending {
     /// A value, which gives way to a request that came before the end.
     Value,
-    /// A cancellation.
+    /// A cancellation, which gives way to an abort that came before the end.
     Cancelled,
+    /// A cancellation by an abort.
+    Aborted,
     /// A panic or another error: it stands, whatever was requested.
     Failure,
 }
@@ -128,7 +130,7 @@ pub(crate) enum Finish {
         join_waker: bool,
         watched: bool,
     },
-    /// A request came before the end: the outcome has to become a cancellation first. Still running.
+    /// A request came before the end: the outcome has to become the cancellation that it asked for first. Still running.
     CancelFirst,
 }
 
@@ -330,12 +332,17 @@ impl Snapshot {
 
     const fn finish(self, ending: Ending) -> (Self, Finish) {
         debug_assert!(self.is_running() && !self.is_done());
-        if self.is_requested() && matches!(ending, Ending::Value) {
+        let gives_way = match ending {
+            Ending::Value => self.is_requested(),
+            Ending::Cancelled => self.is_aborted(),
+            Ending::Aborted | Ending::Failure => false,
+        };
+        if gives_way {
             return (self, Finish::CancelFirst);
         }
         let ended = match ending {
             Ending::Value => DONE,
-            Ending::Cancelled => DONE | CANCELLED,
+            Ending::Cancelled | Ending::Aborted => DONE | CANCELLED,
             Ending::Failure => DONE | FAILED,
         };
         let done = self

@@ -1,7 +1,7 @@
 //! Rules 1, 2, 6 and 7: who is asked, what counts, what is kept, and what force is.
 
 use super::{Log, MS, cancelled, caught, everywhere, me, says, settled, suspend};
-use crate::support::{Drops, Gate, limited, seated, threaded};
+use crate::support::{Drops, Gate, limited, seated, threaded, until};
 use heist::task::catch_cancel;
 use heist::{Task, TaskGroup, sleep, spawn, timeout, try_spawn};
 use std::future::pending;
@@ -469,6 +469,49 @@ fn force_meets_a_running_task_at_its_next_suspension_or_its_end() {
 }
 
 #[test]
+fn force_that_meets_a_cancellation_on_its_way_out_gives_its_message() {
+    struct Holds(Gate, Gate);
+    impl Drop for Holds {
+        fn drop(&mut self) {
+            self.0.open();
+            self.1.block();
+        }
+    }
+    limited(|| {
+        let runtime = threaded(2);
+        for begins in [true, false] {
+            let (ending, go) = (Gate::default(), Gate::default());
+            let begun = Gate::default();
+            let (holds, runs) = (Holds(ending.clone(), go.clone()), begun.clone());
+            let body = async move {
+                let _holds = holds;
+                runs.open();
+                suspend().await;
+            };
+            let task = if begins {
+                let task = runtime.handle().spawn(body);
+                begun.block();
+                assert!(task.cancel("please"));
+                task
+            } else {
+                // Its own request comes before its first poll.
+                let spawned = runtime.block_on(async {
+                    let task = spawn(body);
+                    assert!(task.cancel("please"));
+                    task
+                });
+                spawned.unwrap()
+            };
+            ending.block();
+            assert!(task.abort("now"));
+            go.open();
+            let error = runtime.block_on(task).unwrap().unwrap_err();
+            assert_eq!(error.cancel_message(), Some("now"));
+        }
+    });
+}
+
+#[test]
 fn force_races_requests_polls_and_ends() {
     limited(|| {
         let runtime = threaded(4);
@@ -492,7 +535,7 @@ fn force_races_requests_polls_and_ends() {
             }
             runtime.block_on(other).unwrap().unwrap();
         }
-        crate::support::until("all ended", || runtime.metrics().tasks_alive == 0);
+        until("all ended", || runtime.metrics().tasks_alive == 0);
         assert_eq!(drops.dropped(), 500);
     });
 }

@@ -57,7 +57,12 @@ fn may_start(word: Snapshot) -> bool {
     word.is_queued() && !word.is_running() && word.0 & OWED == 0
 }
 
-const ENDINGS: [Ending; 3] = [Ending::Value, Ending::Cancelled, Ending::Failure];
+const ENDINGS: [Ending; 4] = [
+    Ending::Value,
+    Ending::Cancelled,
+    Ending::Aborted,
+    Ending::Failure,
+];
 
 /// Every word that one transition makes of `word`, with its name. Those are left out that nobody may ask for in it.
 fn steps(word: Snapshot) -> Vec<(&'static str, Snapshot)> {
@@ -308,6 +313,7 @@ fn an_aborted_task_is_not_polled_again() {
         if next.is_running() {
             assert_eq!(next.suspend(true).1, Suspend::Deliver);
             assert_eq!(next.finish(Ending::Value).1, Finish::CancelFirst);
+            assert_eq!(next.finish(Ending::Cancelled).1, Finish::CancelFirst);
         } else if may_start(next) && !next.is_delivering() {
             assert_eq!(next.start().1, Start::DropUnpolled);
         }
@@ -319,13 +325,16 @@ fn the_end_clears_everything_but_the_handle() {
     for word in words().into_iter().filter(|word| word.is_running()) {
         for ending in ENDINGS {
             let (done, answer) = word.finish(ending);
-            if ending == Ending::Value && word.is_requested() {
+            let gives_way = ending == Ending::Value && word.is_requested()
+                || ending == Ending::Cancelled && word.is_aborted();
+            if gives_way {
                 assert_eq!((done, answer), (word, Finish::CancelFirst));
                 continue;
             }
             assert!(done.is_done() && !done.is_running() && !done.is_queued());
             assert!(!done.is_requested() && !done.has_join_waker() && !done.is_watched());
-            assert_eq!(done.is_cancelled(), ending == Ending::Cancelled);
+            let cancelled = matches!(ending, Ending::Cancelled | Ending::Aborted);
+            assert_eq!(done.is_cancelled(), cancelled);
             assert_eq!(done.is_failed(), ending == Ending::Failure);
             assert_eq!(done.references(), word.references());
             let expected = Finish::Done {

@@ -1,6 +1,7 @@
 //! Failures that nobody retrieves, and requests that are refused: each is told of, once.
 
 use crate::support::{Gate, limited, on_each_flavour, run_until, until};
+use heist::sync::Event;
 use heist::task::{Cancel, CancelOutcome, catch_cancel};
 use heist::{Builder, FailureKind, Runtime, TaskGroup, gather, shield};
 use std::sync::{Arc, Mutex};
@@ -104,13 +105,18 @@ fn the_orphans_of_a_gather_and_what_is_behind_a_shield_are_told_of() {
             runtime
                 .block_on(async {
                     let first = heist::spawn(async { panic!("first") });
-                    let orphan = heist::task::Builder::new().name("orphan").spawn(async {
-                        heist::sleep(Duration::from_millis(5)).await;
-                        panic!("orphan")
-                    });
+                    let left = Arc::new(Event::new());
+                    let until_left = left.clone();
+                    let orphan = heist::task::Builder::new()
+                        .name("orphan")
+                        .spawn(async move {
+                            until_left.wait().await;
+                            panic!("orphan")
+                        });
                     let ends = orphan.as_ref();
                     let gathered: Result<Vec<()>, _> = gather([first, orphan]).await;
                     assert!(gathered.unwrap_err().is_panic());
+                    left.set();
                     ends.ended().await;
 
                     let inner = heist::task::Builder::new().name("inner").spawn(async {

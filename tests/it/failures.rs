@@ -212,21 +212,18 @@ fn a_cancel_with_a_grace_says_how_it_ended() {
             let (runtime, _) = listening(builder);
             runtime
                 .block_on(async {
-                    let grace = || {
-                        Cancel::new()
-                            .reason("closing")
-                            .grace(Duration::from_millis(50))
-                    };
+                    let grace = |time| Cancel::new().reason("closing").grace(time);
+                    let enough = || grace(Duration::from_secs(20));
                     let done = heist::spawn(async { 1 });
                     done.ended().await;
-                    assert_eq!(done.cancel_with(grace()).await, CancelOutcome::Completed);
+                    assert_eq!(done.cancel_with(enough()).await, CancelOutcome::Completed);
 
                     let suppresses = heist::spawn(async {
                         let caught = catch_cancel(std::future::pending::<()>()).await;
                         caught.unwrap_err().message().map(str::to_owned)
                     });
                     heist::sleep(Duration::from_millis(1)).await;
-                    let outcome = suppresses.cancel_with(grace()).await;
+                    let outcome = suppresses.cancel_with(enough()).await;
                     assert_eq!(outcome, CancelOutcome::Completed);
                     assert_eq!(suppresses.await.unwrap().as_deref(), Some("closing"));
 
@@ -237,7 +234,7 @@ fn a_cancel_with_a_grace_says_how_it_ended() {
                         }
                     });
                     heist::sleep(Duration::from_millis(1)).await;
-                    assert_eq!(tidy.cancel_with(grace()).await, CancelOutcome::CleanedUp);
+                    assert_eq!(tidy.cancel_with(enough()).await, CancelOutcome::CleanedUp);
 
                     let stubborn = heist::task::Builder::new().name("stubborn").spawn(async {
                         loop {
@@ -246,7 +243,7 @@ fn a_cancel_with_a_grace_says_how_it_ended() {
                     });
                     heist::sleep(Duration::from_millis(1)).await;
                     let CancelOutcome::Forced { stuck, ended } =
-                        stubborn.cancel_with(grace()).await
+                        stubborn.cancel_with(grace(Duration::from_millis(50))).await
                     else {
                         panic!("it refuses for ever");
                     };

@@ -488,20 +488,11 @@ fn force_that_meets_a_cancellation_on_its_way_out_gives_its_message() {
                 runs.open();
                 suspend().await;
             };
-            let task = if begins {
-                let task = runtime.handle().spawn(body);
+            let task = runtime.handle().spawn(body);
+            if begins {
                 begun.block();
-                assert!(task.cancel("please"));
-                task
-            } else {
-                // Its own request comes before its first poll.
-                let spawned = runtime.block_on(async {
-                    let task = spawn(body);
-                    assert!(task.cancel("please"));
-                    task
-                });
-                spawned.unwrap()
-            };
+            }
+            assert!(task.cancel("please"));
             ending.block();
             assert!(task.abort("now"));
             go.open();

@@ -10,6 +10,9 @@ use crate::handle::Handle;
 pub struct Metrics {
     /// How many workers run tasks at a time.
     pub workers: usize,
+    /// How many of them are woken for work at a time: fewer than there are while the machine's CPUs have no room for more, because other processes or other
+    /// threads want them. Seen on Linux alone.
+    pub workers_wanted: usize,
     /// Tasks ever accepted.
     pub tasks_spawned: u64,
     /// Tasks that have not ended.
@@ -72,6 +75,7 @@ impl Metrics {
         });
         Self {
             workers: handle.scheduler().workers(),
+            workers_wanted: handle.scheduler().workers_wanted(),
             tasks_spawned: handle.registry().bound(),
             tasks_alive: handle.registry().len(),
             injected_queue: handle.scheduler().injected(),

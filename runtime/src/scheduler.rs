@@ -5,6 +5,7 @@
 //!   queue    its local queue, and what others may steal of it
 //!   idle     who sleeps, who naps, who searches
 //!   nap      when taking tasks from others pays
+//!   crowd    how many workers the CPUs have room for
 //!   spin     when looking on pays, instead of sleeping
 //!   park     blocking and waking one thread
 //!   slot     a worker's identity: what others see of it
@@ -17,6 +18,7 @@
 //! returns, its thread has no permit: it gives its queue away and waits among the spares. So W threads stay runnable,
 //! never more than W run tasks, and the idle protocol counts permits, not threads.
 
+mod crowd;
 mod idle;
 mod nap;
 mod park;
@@ -145,6 +147,11 @@ impl Scheduler {
 
     pub(crate) fn workers(&self) -> usize {
         self.workers
+    }
+
+    /// How many of them the CPUs have room for, as far as is known.
+    pub(crate) fn workers_wanted(&self) -> usize {
+        self.idle.wanted()
     }
 
     pub(crate) fn is_threaded(&self) -> bool {

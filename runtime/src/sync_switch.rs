@@ -197,6 +197,8 @@ pub(crate) enum Bug {
     NapEndsUnheard,
     /// The end of a nap is not counted.
     NapNeverEnds,
+    /// One worker less is wanted than was said.
+    NobodyWanted,
     /// A thread parks although it was notified before.
     ParkOverNotification,
     /// The condvar is notified without its lock.

@@ -590,6 +590,50 @@ fn tasks_spawned_by_a_blocked_poll_are_run_by_others() {
 }
 
 #[test]
+fn among_too_many_threads_fewer_workers_are_woken_and_all_goes_on() {
+    let counted = std::fs::read_to_string("/proc/thread-self/schedstat");
+    if counted.map_or(true, |text| text.starts_with("0 0 ")) {
+        return eprintln!("this kernel does not count how long threads wait for a CPU");
+    }
+    limited(|| {
+        let runtime = threaded(4);
+        let stop = Arc::new(AtomicBool::new(false));
+        let cpus = std::thread::available_parallelism().map_or(2, usize::from);
+        let others: Vec<_> = (0..2 * cpus)
+            .map(|_| {
+                let stop = stop.clone();
+                std::thread::spawn(move || burn_until_stopped(&stop))
+            })
+            .collect();
+        for _ in 0..4 {
+            let stop = stop.clone();
+            runtime.spawn(async move {
+                while !stop.load(SeqCst) {
+                    heist::task::yield_now().await;
+                }
+            });
+        }
+        until("fewer are wanted", || runtime.metrics().workers_wanted < 4);
+        let spawned: Vec<_> = (0..100).map(|n| runtime.spawn(async move { n })).collect();
+        for (n, task) in spawned.into_iter().enumerate() {
+            assert_eq!(runtime.block_on(task).unwrap().unwrap(), n);
+        }
+        runtime.run(heist::sleep(Duration::from_millis(5))).unwrap();
+        stop.store(true, SeqCst);
+        for thread in others {
+            thread.join().unwrap();
+        }
+    });
+}
+
+fn burn_until_stopped(stop: &AtomicBool) {
+    let began = Instant::now();
+    while !stop.load(SeqCst) && began.elapsed() < Duration::from_secs(30) {
+        std::hint::spin_loop();
+    }
+}
+
+#[test]
 fn many_more_workers_than_cores_are_no_harm() {
     limited(|| {
         let runtime = threaded(64);

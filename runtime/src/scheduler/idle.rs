@@ -42,6 +42,8 @@ pub(crate) struct Idle {
     /// Those asleep and not yet claimed. Invariant: awake + sleepers = workers whenever the lock is free.
     sleepers: Mutex<Sleepers>,
     workers: usize,
+    /// While so many are awake nobody is woken. At least one.
+    wanted: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -102,6 +104,7 @@ impl Idle {
                 napper: None,
             }),
             workers,
+            wanted: AtomicUsize::new(workers),
         }
     }
 
@@ -114,7 +117,8 @@ impl Idle {
         }
         let counts = self.counts.load(Relaxed);
         let awake = counts / AWAKE;
-        if counts & COUNT > 0 || awake >= self.workers || counts & NAPPING > 0 && awake > 0 {
+        let wanted = self.wanted.load(Relaxed) - usize::from(planted(Bug::NobodyWanted));
+        if counts & COUNT > 0 || awake >= wanted || counts & NAPPING > 0 && awake > 0 {
             return None;
         }
         self.claim(false)
@@ -224,6 +228,29 @@ impl Idle {
             }
             None => Woken::Claimed,
         }
+    }
+
+    /// Says how many workers are wanted. The answer, if any, is a sleeper to unpark: there is work for more.
+    pub(crate) fn want(&self, workers: usize, is_work: impl Fn() -> bool) -> Option<usize> {
+        // Relaxed: whoever still goes by the old number errs by some moments.
+        self.wanted.store(workers.clamp(1, self.workers), Relaxed);
+        if is_work() { self.notify() } else { None }
+    }
+
+    /// How many workers are wanted.
+    pub(crate) fn wanted(&self) -> usize {
+        self.wanted.load(Relaxed)
+    }
+
+    /// Whether more are awake than are wanted.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.awake() > self.wanted()
+    }
+
+    /// Whether a worker that sleeps is wanted no more than those that are awake.
+    pub(crate) fn is_enough_awake(&self) -> bool {
+        let wanted = self.wanted();
+        wanted < self.workers && self.awake() >= wanted
     }
 
     /// How many are awake.

@@ -105,11 +105,20 @@ impl Workers {
         self.work_and_nap(me, 0, task);
     }
 
+    /// As `work`; who is one too many the first `naps` times leaves what there is, and naps.
+    fn work_in_a_crowd(&self, me: usize, naps: usize) {
+        self.work_while(me, naps, || self.idle.is_crowded(), || {});
+    }
+
     /// As `work`; the first `naps` times it has nothing to do it leaves what there is, and naps.
-    fn work_and_nap(&self, me: usize, mut naps: usize, task: impl Fn()) {
+    fn work_and_nap(&self, me: usize, naps: usize, task: impl Fn()) {
+        self.work_while(me, naps, || false, task);
+    }
+
+    fn work_while(&self, me: usize, mut naps: usize, leaves: impl Fn() -> bool, task: impl Fn()) {
         let mut searching = false;
         while self.left.load(Acquire) > 0 {
-            if self.next(&mut searching) {
+            if !(naps > 0 && leaves()) && self.next(&mut searching) {
                 self.end_search(&mut searching);
                 task();
                 if self.left.fetch_sub(1, AcqRel) == 1 {
@@ -443,6 +452,23 @@ fn a_claimed_worker_wakes_the_monitor() {
 }
 
 #[test]
+fn while_one_worker_is_wanted_nothing_is_lost() {
+    check(BOUNDED, || {
+        let shared = Workers::new(2, 1, false);
+        assert_eq!(shared.idle.want(1, || false), None);
+        let workers = [0, 1].map(|me| {
+            let shared = shared.clone();
+            thread::spawn(move || shared.work_in_a_crowd(me, 1))
+        });
+        shared.submit();
+        for worker in workers {
+            worker.join().unwrap();
+        }
+        shared.assert_counts();
+    });
+}
+
+#[test]
 fn every_model_fails_with_its_bugs_planted() {
     planted_bugs_fail(
         module_path!(),
@@ -478,6 +504,10 @@ fn every_model_fails_with_its_bugs_planted() {
             (
                 "what_is_left_to_a_nap_is_done_after_it",
                 &[Bug::NapEndsUnheard, Bug::NapNeverEnds],
+            ),
+            (
+                "while_one_worker_is_wanted_nothing_is_lost",
+                &[Bug::NobodyWanted, Bug::SleepWithoutLookingAgain],
             ),
             (
                 "of_two_that_leave_work_one_looks_again",

@@ -90,14 +90,18 @@ impl Nap {
         self.length.set(SHORTEST);
     }
 
-    /// The worker has nothing to do, after so many polls. Whether it may search: the last theft paid, or is long ago.
-    pub(super) fn may_search(&self, polls: u64) -> bool {
+    /// The worker has nothing to do, after so many polls. Whether it may search: the last theft paid, or is long ago, and it is wanted. If `crowded` it
+    /// only looks after others.
+    pub(super) fn may_search(&self, polls: u64, crowded: bool) -> bool {
         if let Some(theft) = self.theft.take() {
             let paid = theft.paid(polls);
             self.is_unpaid.set(!paid);
             if paid {
                 self.rescued();
             }
+        }
+        if crowded && !self.is_looking.get() {
+            self.is_unpaid.set(true);
         }
         !self.is_unpaid.get()
     }
@@ -228,23 +232,31 @@ mod tests {
     #[test]
     fn a_theft_that_did_not_pay_is_followed_by_a_nap() {
         let nap = Nap::new();
-        assert!(nap.may_search(0) && nap.minds_work());
+        assert!(nap.may_search(0, false) && nap.minds_work());
         nap.stole(1, 0);
-        assert!(!nap.may_search(1) && !nap.minds_work());
+        assert!(!nap.may_search(1, false) && !nap.minds_work());
         nap.goes_on(Woken::Claimed);
-        assert!(nap.may_search(1) && nap.minds_work());
+        assert!(nap.may_search(1, false) && nap.minds_work());
         // One that took long,
         nap.stole(1, 1);
         std::thread::sleep(PAYS);
-        assert!(nap.may_search(2));
+        assert!(nap.may_search(2, false));
         // many that together took no longer,
         nap.stole(1_000_000, 2);
         std::thread::sleep(PAYS);
-        assert!(!nap.may_search(1_000_002));
+        assert!(!nap.may_search(1_000_002, false));
         // many that went on.
         nap.stole(1_000_000, 0);
         std::thread::sleep(PAYS);
-        assert!(nap.may_search(POLLS * 1_000_000));
+        assert!(nap.may_search(POLLS * 1_000_000, false));
+    }
+
+    #[test]
+    fn in_a_crowd_it_leaves_work_to_others_and_looks_after_them() {
+        let (nap, slot) = (Nap::new(), Slot::new());
+        assert!(!nap.may_search(0, true) && !nap.minds_work());
+        goes_to_sleep(&nap, &slot);
+        assert!(nap.is_looking() && nap.may_search(0, true));
     }
 
     #[test]

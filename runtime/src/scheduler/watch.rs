@@ -11,6 +11,7 @@
 //!
 //! It decides by polls that have not changed since its last look, so nobody reads a clock on the hot path.
 
+use super::crowd::Crowd;
 use super::idle::{Idle, Rest, Sleep};
 use super::{Parker, Scheduler, Slot};
 use crate::handle::Handle;
@@ -112,6 +113,7 @@ impl Monitor {
     fn run(&self, handle: &Handle) {
         let scheduler = handle.scheduler();
         let mut seen: Vec<Seen> = Vec::new();
+        let mut crowd = Crowd::new(scheduler.workers);
         let mut turns = 0;
         let mut quiet = 0;
         while !scheduler.is_stopping() {
@@ -127,6 +129,11 @@ impl Monitor {
                 self.parker.park_until(Instant::now().checked_add(TICK));
             }
             look_at_workers(handle, &mut seen);
+            if let Some(wanted) = crowd.look(scheduler.slots())
+                && let Some(worker) = scheduler.idle.want(wanted, || scheduler.is_work())
+            {
+                scheduler.unpark(worker);
+            }
             let turns_now = scheduler.driver_turns();
             if turns_now == turns && !scheduler.io.waiting() {
                 wake_somebody(scheduler);
@@ -148,7 +155,7 @@ impl Monitor {
 }
 
 impl Scheduler {
-    fn driver_turns(&self) -> u64 {
+    pub(super) fn driver_turns(&self) -> u64 {
         self.slots()
             .map(|(_, slot)| slot.counters.driver_turns.get())
             .sum()

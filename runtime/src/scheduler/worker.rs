@@ -34,6 +34,8 @@ const DRIVER_INTERVAL: u32 = 61;
 const INJECT_INTERVAL: u32 = 31;
 /// How many tasks in a row may come from the slot while others wait in the deque: two tasks that wake each other must not starve the rest.
 const SLOT_LIMIT: u32 = 3;
+/// How many tasks in a row may come from the injector while others wait in the deque.
+const INJECTED_LIMIT: u32 = 8;
 /// How often a thief looks at the queues before it gives up.
 const SEARCH_ROUNDS: usize = 2;
 /// How long, in turns of a spinning loop (some 20 us), a thief watches an occupied slot before it takes the task: as long as the owner
@@ -54,12 +56,17 @@ pub(crate) struct Worker {
     queue: LocalQueue,
     tick: Cell<u32>,
     slot_polls: Cell<u32>,
-    /// Whether the last task has yielded: those injected meanwhile have waited longer.
-    yielded: Cell<bool>,
+    /// Whether the injector comes first: the last task has yielded, and those injected meanwhile have waited longer, or it was injected, and who waited
+    /// for it may have injected the next.
+    injector_first: Cell<bool>,
+    /// How many tasks in a row came from the injector for that.
+    injected_polls: Cell<u32>,
     /// Whether this worker is counted as a searcher.
     searching: Cell<bool>,
     /// Whether the driver's wakers are being called: what they wake goes to the deque, and nobody is notified before the last.
     dispatching: Cell<bool>,
+    /// How often others had turned the driver when this worker last asked.
+    turns_of_others: Cell<u64>,
     batch: RefCell<WakeBatch>,
     nap: Nap,
     spin: Spin,
@@ -100,9 +107,11 @@ impl Worker {
             queue,
             tick: Cell::new(0),
             slot_polls: Cell::new(0),
-            yielded: Cell::new(false),
+            injector_first: Cell::new(false),
+            injected_polls: Cell::new(0),
             searching: Cell::new(false),
             dispatching: Cell::new(false),
+            turns_of_others: Cell::new(0),
             batch: RefCell::new(WakeBatch::new()),
             nap: Nap::new(),
             spin: Spin::default(),
@@ -179,8 +188,8 @@ impl Worker {
         if tick.is_multiple_of(DRIVER_INTERVAL) {
             self.look_at_driver();
         }
-        if (self.yielded.take() || tick.is_multiple_of(INJECT_INTERVAL))
-            && let Some(task) = self.injected()
+        if (self.injector_first.take() || tick.is_multiple_of(INJECT_INTERVAL))
+            && let Some(task) = self.injected_first()
         {
             return Some(task);
         }
@@ -215,6 +224,17 @@ impl Worker {
         self.queue.pop().or_else(|| self.slot().queue.take_slot())
     }
 
+    fn injected_first(&self) -> Option<Runnable> {
+        let task = self.injected();
+        let polls = match task {
+            Some(_) if self.injected_polls.get() < INJECTED_LIMIT => self.injected_polls.get() + 1,
+            _ => 0,
+        };
+        self.injected_polls.set(polls);
+        self.injector_first.set(polls > 0);
+        task
+    }
+
     fn injected(&self) -> Option<Runnable> {
         let injector = &self.scheduler().injector;
         if injector.is_empty() {
@@ -228,7 +248,8 @@ impl Worker {
     /// Looks for tasks at the other workers, from a random one on.
     fn search(&self) -> Option<Runnable> {
         let scheduler = self.scheduler();
-        if !self.nap.may_search(self.slot().counters.polls.get()) {
+        let polls = self.slot().counters.polls.get();
+        if !self.nap.may_search(polls, scheduler.idle.is_crowded()) {
             return None;
         }
         if !self.searching.get() {
@@ -344,7 +365,7 @@ impl Worker {
         }
         let displaced = match why {
             Why::Yielded => {
-                self.yielded.set(true);
+                self.injector_first.set(true);
                 Some(task)
             }
             Why::Spawned | Why::Woken => {
@@ -469,7 +490,10 @@ impl Worker {
         };
         self.searching.set(false);
         slot.counters.parks.add(1);
-        let woken = match scheduler.driver.try_lock() {
+        // Where others are enough they look after the driver too; who is in there has the next event.
+        let elsewhere = scheduler.idle.is_enough_awake() && self.is_driver_attended();
+        let driver = (!elsewhere).then(|| scheduler.driver.try_lock()).flatten();
+        let woken = match driver {
             Some(mut driver) => {
                 if slot.parker.begin_in_driver() {
                     let turned = self.turn(&mut driver, limit, || {
@@ -503,6 +527,13 @@ impl Worker {
         slot.give_permit();
         scheduler.monitor.wake_if_asleep();
         self.dispatch();
+    }
+
+    /// Whether others have turned the driver since this worker last asked.
+    fn is_driver_attended(&self) -> bool {
+        let mine = self.slot().counters.driver_turns.get();
+        let turns = self.scheduler().driver_turns() - mine;
+        self.turns_of_others.replace(turns) != turns
     }
 
     /// How to sleep. On a paused clock nobody naps: it goes on when all sleep.

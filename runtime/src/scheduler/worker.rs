@@ -189,6 +189,7 @@ impl Worker {
             self.look_at_driver();
         }
         if (self.injector_first.take() || tick.is_multiple_of(INJECT_INTERVAL))
+            && !self.scheduler().injector.is_empty()
             && let Some(task) = self.injected_first()
         {
             return Some(task);
@@ -224,15 +225,16 @@ impl Worker {
         self.queue.pop().or_else(|| self.slot().queue.take_slot())
     }
 
+    /// Takes an injected task before those that wait here, and sees to it that there are not too many of them in a row.
+    #[cold]
     fn injected_first(&self) -> Option<Runnable> {
-        let task = self.injected();
-        let polls = match task {
-            Some(_) if self.injected_polls.get() < INJECTED_LIMIT => self.injected_polls.get() + 1,
-            _ => 0,
-        };
-        self.injected_polls.set(polls);
-        self.injector_first.set(polls > 0);
-        task
+        let polls = self.injected_polls.take();
+        let task = self.injected()?;
+        if polls < INJECTED_LIMIT {
+            self.injected_polls.set(polls + 1);
+            self.injector_first.set(true);
+        }
+        Some(task)
     }
 
     fn injected(&self) -> Option<Runnable> {
@@ -248,6 +250,9 @@ impl Worker {
     /// Looks for tasks at the other workers, from a random one on.
     fn search(&self) -> Option<Runnable> {
         let scheduler = self.scheduler();
+        if !scheduler.is_threaded() {
+            return None;
+        }
         let polls = self.slot().counters.polls.get();
         if !self.nap.may_search(polls, scheduler.idle.is_crowded()) {
             return None;

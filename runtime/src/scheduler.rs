@@ -115,10 +115,12 @@ impl Scheduler {
     ) -> Self {
         let spares = if threaded { MAX_SPARES } else { 0 };
         let io = driver.handle().clone();
+        // At first it is looked after; where that is in vain it ends soon. A single worker has nobody to do so.
+        let sticking = if workers > 1 { STICKS_FOR } else { 0 };
         let scheduler = Self {
             idle: CachePadded::new(Idle::new(workers)),
             injector: CachePadded::default(),
-            sticking: CachePadded::default(),
+            sticking: CachePadded::new(AtomicU32::new(sticking)),
             slots: (0..workers + spares).map(|_| OnceLock::new()).collect(),
             slot_count: AtomicUsize::new(0),
             workers,

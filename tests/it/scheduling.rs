@@ -194,6 +194,35 @@ fn sockets_and_timers_are_served_while_tasks_yield_on_the_current_thread() {
 }
 
 #[test]
+fn a_task_that_each_of_a_thousand_wakes_meets_many_of_them_at_once() {
+    const TASKS: usize = 1000;
+    limited(|| {
+        let runtime = threaded(1);
+        let polls = runtime.run(async {
+            // A task, so that the others are queued on its own worker.
+            let waits = heist::spawn(async {
+                let tasks: Vec<_> = (0..TASKS).map(|n| heist::spawn(async move { n })).collect();
+                let mut polls = 0;
+                let mut all = std::pin::pin!(async move {
+                    for (n, task) in tasks.into_iter().enumerate() {
+                        assert_eq!(task.await.unwrap(), n);
+                    }
+                });
+                std::future::poll_fn(|cx| {
+                    polls += 1;
+                    all.as_mut().poll(cx)
+                })
+                .await;
+                polls
+            });
+            waits.await.unwrap()
+        });
+        let polls = polls.unwrap();
+        assert!(polls < TASKS / 10, "{polls} polls");
+    });
+}
+
+#[test]
 fn two_tasks_that_wake_each_other_starve_nobody() {
     limited(|| {
         let runtime = threaded(1);

@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 
 /// How much of the time that workers want a CPU they may be without one.
 const TOLERABLE: f64 = 0.2;
+/// How much of the time they have to want one, on average: those that mostly sleep disturb nobody, and are late for another reason, such as a kernel that wakes
+/// them behind each other on one CPU while another is idle.
+const BUSY: f64 = 0.4;
 /// How many measurements in a row have to be bad, but for one after an attempt with more workers.
 const PATIENCE: u32 = 2;
 /// How long before the first attempt with more workers.
@@ -63,8 +66,8 @@ impl Wanted {
     fn measured(&mut self, ran: Ran, time: Duration) -> Option<usize> {
         self.since += time;
         let ready = ran.on_cpu + ran.without;
-        // Workers that sleep most of the time disturb nobody.
-        if ready > time / 4 && ran.without > ready.mul_f64(TOLERABLE) {
+        let busy = ready > time.mul_f64(BUSY * self.now as f64);
+        if busy && ran.without > ready.mul_f64(TOLERABLE) {
             self.is_bad()
         } else {
             self.is_good()
@@ -211,8 +214,8 @@ mod tests {
         without: Duration::from_micros(100),
     };
     const BAD: Ran = Ran {
-        on_cpu: INTERVAL,
-        without: INTERVAL,
+        on_cpu: Duration::from_secs(1),
+        without: Duration::from_secs(1),
     };
 
     /// The same for that long. Gives the last change.
@@ -246,8 +249,8 @@ mod tests {
     fn who_hardly_runs_is_in_no_crowd() {
         let mut wanted = Wanted::new(2);
         let seldom = Ran {
-            on_cpu: INTERVAL / 10,
-            without: INTERVAL / 10,
+            on_cpu: INTERVAL / 3,
+            without: INTERVAL / 3,
         };
         assert_eq!(go_on(&mut wanted, seldom, LONGEST), None);
     }

@@ -6,7 +6,8 @@
 //! * **Blocked.** The thread is asleep in the kernel, in the middle of a poll, and all other workers are busy: its permit goes to a
 //!   spare (`scheduler`, "Permits").
 //! * **Slow.** The thread burns CPU in one poll: it is reported, with the task's name, its spawn site and how long; once per poll.
-//! * **Unseen work.** Tasks wait behind a long poll while others sleep: one is woken to steal them.
+//! * **Unseen work.** Tasks wait behind a long poll while others sleep: one is woken to steal them. For those in a slot it glances twice in a row, since one
+//!   of 100 us is long already; where that finds something, they are looked after at once for a while (`Scheduler::slot_stuck`).
 //! * **Unattended driver.** Nobody has turned the driver since the last look although somebody sleeps: that one is woken to do so.
 //!
 //! It decides by polls that have not changed since its last look, so nobody reads a clock on the hot path.
@@ -30,6 +31,9 @@ const BLOCKED_AFTER: u32 = 2;
 /// After so many looks with all workers asleep the monitor sleeps too. More than one, so that a server with a request now and then does
 /// not wake the monitor for each.
 const QUIET_LOOKS: u32 = 8;
+
+/// How long a task may stay in the slot behind one poll, at the least, when the monitor looks at it twice.
+const GLANCE: Duration = Duration::from_micros(50);
 
 pub(crate) struct Monitor {
     parker: Parker,
@@ -129,6 +133,7 @@ impl Monitor {
                 self.parker.park_until(Instant::now().checked_add(TICK));
             }
             look_at_workers(handle, &mut seen);
+            glance_at_slots(scheduler);
             if let Some(wanted) = crowd.look(scheduler.slots())
                 && let Some(worker) = scheduler.idle.want(wanted, || scheduler.is_work())
             {
@@ -188,6 +193,25 @@ fn look_at_workers(handle: &Handle, seen: &mut Vec<Seen>) {
             wake_somebody(scheduler);
         }
         look_at_long_poll(handle, index, slot, seen);
+    }
+}
+
+fn glance_at_slots(scheduler: &Scheduler) {
+    let waiting = |slot: &Slot| {
+        slot.counters
+            .poll_now()
+            .filter(|_| !slot.queue.is_slot_empty())
+    };
+    let Some((slot, poll)) = scheduler
+        .slots()
+        .find_map(|(_, slot)| Some((slot, waiting(slot)?)))
+    else {
+        return;
+    };
+    std::thread::sleep(GLANCE);
+    if waiting(slot) == Some(poll) {
+        scheduler.slot_stuck(true);
+        wake_somebody(scheduler);
     }
 }
 

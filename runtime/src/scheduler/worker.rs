@@ -36,6 +36,9 @@ const INJECT_INTERVAL: u32 = 31;
 const SLOT_LIMIT: u32 = 3;
 /// How many tasks in a row may come from the injector while others wait in the deque.
 const INJECTED_LIMIT: u32 = 8;
+/// A task that came from the slot so many times in a row, with others in between, is woken by each of them: it goes behind them in the deque, and meets
+/// all that they have for it at once.
+const SLOT_REPEATS: usize = 4;
 /// How often a thief looks at the queues before it gives up.
 const SEARCH_ROUNDS: usize = 2;
 /// How long, in turns of a spinning loop (some 20 us), a thief watches an occupied slot before it takes the task: as long as the owner
@@ -56,6 +59,8 @@ pub(crate) struct Worker {
     queue: LocalQueue,
     tick: Cell<u32>,
     slot_polls: Cell<u32>,
+    /// The address of the task that came from the slot last, plus how many more times in a row it did, up to 7.
+    last_in_slot: Cell<usize>,
     /// Whether the injector comes first: the last task has yielded, and those injected meanwhile have waited longer, or it was injected, and who waited
     /// for it may have injected the next.
     injector_first: Cell<bool>,
@@ -107,6 +112,7 @@ impl Worker {
             queue,
             tick: Cell::new(0),
             slot_polls: Cell::new(0),
+            last_in_slot: Cell::new(0),
             injector_first: Cell::new(false),
             injected_polls: Cell::new(0),
             searching: Cell::new(false),
@@ -216,6 +222,12 @@ impl Worker {
         if slot_polls < SLOT_LIMIT {
             if let Some(task) = self.slot().queue.take_slot() {
                 self.slot_polls.set(slot_polls + 1);
+                let (last, address) = (self.last_in_slot.get(), task.address());
+                if last & !7 != address {
+                    self.last_in_slot.set(address);
+                } else if last & 7 < 7 {
+                    self.last_in_slot.set(last + 1);
+                }
                 return Some(task);
             }
             self.slot_polls.set(0);
@@ -373,6 +385,7 @@ impl Worker {
                 self.injector_first.set(true);
                 Some(task)
             }
+            Why::Woken if self.is_woken_by_all(&task) => Some(task),
             Why::Spawned | Why::Woken => {
                 let displaced = self.slot().queue.replace_slot(task);
                 if displaced.is_none() && self.scheduler().slots_stick() {
@@ -389,6 +402,12 @@ impl Worker {
                 self.scheduler().notify();
             }
         }
+    }
+
+    /// Whether the task is one that each of those in the deque wakes.
+    fn is_woken_by_all(&self, task: &Runnable) -> bool {
+        let times = self.last_in_slot.get().wrapping_sub(task.address());
+        (SLOT_REPEATS..8).contains(&times) && !self.queue.is_empty()
     }
 
     /// A look into the driver, if nobody is there.

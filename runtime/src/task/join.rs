@@ -11,6 +11,7 @@ use super::tree::Target;
 use super::{Cancel, CancelOutcome, Shared, Why};
 use heist_io_driver::leaf::Leaf;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::pin::Pin;
 use std::ptr::NonNull;
@@ -130,7 +131,8 @@ impl<T> Task<T> {
     /// # }).unwrap();
     /// ```
     pub fn cancel<'m>(&self, message: impl Into<Option<&'m str>>) -> bool {
-        self.as_ref().request(message.into())
+        // SAFETY: the handle holds a reference, and is borrowed.
+        unsafe { TaskRef::borrowed(self.task) }.request(message.into())
     }
 
     /// How often the task was asked to end, less what was taken back. asyncio's `cancelling`.
@@ -167,7 +169,8 @@ impl<T> Task<T> {
     /// # }).unwrap();
     /// ```
     pub fn abort<'m>(&self, message: impl Into<Option<&'m str>>) -> bool {
-        self.as_ref().force(message.into())
+        // SAFETY: as above.
+        unsafe { TaskRef::borrowed(self.task) }.force(message.into())
     }
 
     /// Asks the task to end, gives it a grace to clean up, then aborts it; see [`TaskRef::cancel_with`].
@@ -419,6 +422,15 @@ impl TaskRef {
         // SAFETY: by the caller's word.
         unsafe { task.as_ref() }.state.add_reference();
         Self(task)
+    }
+
+    /// The same without counting.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds a reference for as long as the answer lives.
+    pub(super) unsafe fn borrowed(task: NonNull<Header>) -> ManuallyDrop<Self> {
+        ManuallyDrop::new(Self(task))
     }
 
     pub(super) fn header(&self) -> &Header {

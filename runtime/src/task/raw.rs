@@ -122,6 +122,12 @@ impl Runnable {
         unsafe { self.0.as_ref() }
     }
 
+    /// Where the task is: two that are alive are equal if this is.
+    #[inline]
+    pub(crate) fn address(&self) -> usize {
+        self.0.as_ptr().addr()
+    }
+
     /// # Safety
     ///
     /// The caller has just made the task queued, in no queue, and hands the queue's reference over.
@@ -318,7 +324,8 @@ unsafe fn suspend<F: Future, S: Schedule, J: Judge<F::Output>>(
             Suspend::Requeue => return unsafe { submit::<F, S>(task, Why::Yielded) },
             Suspend::Deliver => {
                 // SAFETY: by the caller's reference.
-                let met = cancel::meet(&unsafe { TaskRef::new(task) });
+                let task_ref = unsafe { TaskRef::borrowed(task) };
+                let met = cancel::meet(&task_ref);
                 if let Met::End(message) = met {
                     let error = TaskError::cancelled(message);
                     // SAFETY: this thread runs the task.

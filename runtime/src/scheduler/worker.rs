@@ -241,8 +241,10 @@ impl Worker {
     #[cold]
     fn injected_first(&self) -> Option<Runnable> {
         let polls = self.injected_polls.take();
+        let before = self.queue.len();
         let task = self.injected()?;
-        if polls < INJECTED_LIMIT {
+        // It came alone: nobody hurries to submit more, but somebody may wait for this one.
+        if self.queue.len() == before && polls < INJECTED_LIMIT {
             self.injected_polls.set(polls + 1);
             self.injector_first.set(true);
         }

@@ -9,6 +9,8 @@
 //! * a task taken from another worker writes that worker's queue, at most once each;
 //! * a batch from the injector writes its head; each submission from outside writes its tail.
 
+#![allow(clippy::print_stdout)] // Its result.
+
 use heist::{Builder, Runtime, WorkerMetrics};
 
 const OPERATIONS: u64 = 20_000;

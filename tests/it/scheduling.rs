@@ -642,7 +642,7 @@ fn among_too_many_threads_fewer_workers_are_woken_and_all_goes_on() {
                 }
             });
         }
-        until("fewer are wanted", || runtime.metrics().workers_wanted < 4);
+        until("one is wanted", || runtime.metrics().workers_wanted == 1);
         let spawned: Vec<_> = (0..100).map(|n| runtime.spawn(async move { n })).collect();
         for (n, task) in spawned.into_iter().enumerate() {
             assert_eq!(runtime.block_on(task).unwrap().unwrap(), n);
@@ -651,6 +651,18 @@ fn among_too_many_threads_fewer_workers_are_woken_and_all_goes_on() {
         stop.store(true, SeqCst);
         for thread in others {
             thread.join().unwrap();
+        }
+        // Now one worker is in a long poll, and only one is wanted.
+        let (burns, ran) = (Gate::default(), Gate::default());
+        let (begun, over) = (burns.clone(), ran.clone());
+        let long = runtime.spawn(async move {
+            begun.open();
+            burn_until("the injected task has run", || over.is_open());
+        });
+        burns.block();
+        let injected = runtime.spawn(async move { ran.open() });
+        for task in [long, injected] {
+            runtime.block_on(task).unwrap().unwrap();
         }
     });
 }

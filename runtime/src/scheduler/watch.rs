@@ -189,7 +189,8 @@ fn look_at_workers(handle: &Handle, seen: &mut Vec<Seen>) {
             continue;
         }
         seen.looks += 1;
-        if slot.queue.len() > 0 {
+        // Injected ones too: while fewer workers are wanted nobody was woken for them.
+        if slot.queue.len() + scheduler.injected() > 0 {
             wake_somebody(scheduler);
         }
         look_at_long_poll(handle, index, slot, seen);

@@ -202,8 +202,18 @@ impl Worker {
         }
         self.local().or_else(|| {
             self.slot().counters.drained.add(1);
-            self.injected().or_else(|| self.search())
+            self.drained()
         })
+    }
+
+    /// What else there is, for a worker without tasks of its own: nothing, if others are enough for it.
+    fn drained(&self) -> Option<Runnable> {
+        let mine = if self.scheduler().idle.is_crowded() {
+            None
+        } else {
+            self.injected()
+        };
+        mine.or_else(|| self.search())
     }
 
     /// One poll.

@@ -120,6 +120,7 @@ pub(crate) fn all<R: Rt>() -> Vec<Workload> {
         row("growth_timer_10k", NS, growth::timer::<R, 10_000>, "the same beside 10,000"),
         row("growth_timer_100k", NS, growth::timer::<R, 100_000>, "the same beside 100,000"),
         row("growth_timer_1m", NS, growth::timer::<R, 1_000_000>, "the same beside a million"),
+        row("growth_echo_1k", SERVED, echo::in_turns::<R, 1_000>, "echo_64 with 1,000 connections that take turns: 64 requests under way at a time").unless(serving::too_few_descriptors::<1_000>),
         row("growth_echo_10k", SERVED, echo::in_turns::<R, 10_000>, "echo_64 with 10,000 connections that take turns: 64 requests under way at a time").unless(serving::too_few_descriptors::<10_000>),
         row("growth_tasks_1m", NS, growth::tasks::<R, 1_000_000>, "spawn a million tasks that park, wake all; until the last has ended"),
     ]

@@ -266,8 +266,10 @@ pub use heist_combinators::{
 pub use heist_io_driver::{Async, Ready, TryIo, net};
 
 // Counters.
+#[cfg(feature = "sim")]
+pub use heist_runtime::sim;
 #[doc(inline)]
-pub use heist_runtime::{Metrics, WorkerMetrics};
+pub use heist_runtime::{Audit, Metrics, WorkerMetrics};
 
 // What the attributes expand to.
 #[doc(hidden)]

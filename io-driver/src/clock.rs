@@ -93,6 +93,15 @@ impl Clock {
         }
     }
 
+    /// A clock that stands still from the start, at the beginning of a tick.
+    #[must_use]
+    pub fn stopped() -> Clock {
+        let clock = Clock::new();
+        *clock.inner.face.lock() = Face::Paused(0);
+        clock.inner.touched.store(true, Ordering::Release);
+        clock
+    }
+
     /// The present by this clock.
     #[inline]
     #[must_use]
@@ -147,14 +156,18 @@ impl Clock {
     ///
     /// [`NotPaused`] if the clock is running: call [`pause`](Clock::pause) first.
     pub fn advance(&self, by: Duration) -> Result<(), NotPaused> {
-        {
-            let mut face = self.inner.face.lock();
-            let Face::Paused(shown) = *face else {
-                return Err(NotPaused(()));
-            };
-            *face = Face::Paused(shown.saturating_add(nanos(by)).min(VIRTUAL_END));
-        }
+        self.advance_untold(by)?;
         self.tell();
+        Ok(())
+    }
+
+    /// As [`advance`](Clock::advance); who waits by this clock is not told.
+    pub(crate) fn advance_untold(&self, by: Duration) -> Result<(), NotPaused> {
+        let mut face = self.inner.face.lock();
+        let Face::Paused(shown) = *face else {
+            return Err(NotPaused(()));
+        };
+        *face = Face::Paused(shown.saturating_add(nanos(by)).min(VIRTUAL_END));
         Ok(())
     }
 

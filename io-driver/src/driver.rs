@@ -44,6 +44,9 @@ pub struct Config {
     pub portable: bool,
     /// Where blocking calls go, name lookups above all. Default: a thread for each.
     pub offload: Offload,
+    /// Waits in a simulation instead of the kernel's poller. Default: `None`.
+    #[cfg(feature = "sim")]
+    pub kernel: Option<Arc<dyn crate::sim::Kernel>>,
 }
 
 impl Default for Config {
@@ -53,6 +56,8 @@ impl Default for Config {
             clock: Clock::new(),
             portable: std::env::var_os("HEIST_PORTABLE_DRIVER").is_some_and(|value| value == "1"),
             offload: offload::thread_per_job(),
+            #[cfg(feature = "sim")]
+            kernel: None,
         }
     }
 }
@@ -103,9 +108,17 @@ impl Driver {
             clock,
             portable,
             offload,
+            #[cfg(feature = "sim")]
+            kernel,
         } = config;
         fork::watch();
+        #[cfg(not(feature = "sim"))]
         let (selector, events) = Selector::new(portable)?;
+        #[cfg(feature = "sim")]
+        let (selector, events) = match kernel {
+            Some(kernel) => Selector::simulated(kernel),
+            None => Selector::new(portable)?,
+        };
         let alarm = Arc::new(Alarm::new(selector));
         let shards = (0..shards.max(1))
             .map(|_| Arc::new(Shard::new(clock.clone(), Arc::clone(&alarm))))

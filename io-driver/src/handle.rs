@@ -67,7 +67,7 @@ pub struct Handle {
 }
 
 /// A thread's current driver and shard.
-struct Current {
+pub(crate) struct Current {
     handle: Handle,
     shard: Arc<Shard>,
 }
@@ -251,6 +251,11 @@ fn with_current<R>(f: impl FnOnce(&Current) -> R) -> Option<R> {
 /// Announces what was left to be, since that concerns the shard about to be left.
 fn replace_current(current: Option<Current>) -> Option<Current> {
     leaf::flush_announcement();
+    exchange_current(current)
+}
+
+/// As [`replace_current`], for a thread that will come back to where it was.
+pub(crate) fn exchange_current(current: Option<Current>) -> Option<Current> {
     CURRENT
         .try_with(|cell| {
             cell.try_borrow_mut()

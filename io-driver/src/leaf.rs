@@ -36,7 +36,7 @@ pub const UNLIMITED: u32 = u32::MAX;
 
 /// The thread's leaf state. Plain cells with nothing to drop, so that it is never allocated and
 /// can be asked in destructors of other thread-locals.
-struct State {
+pub(crate) struct State {
     budget: Cell<u32>,
     interrupted: Cell<bool>,
     forced_yield: Cell<bool>,
@@ -59,6 +59,26 @@ impl State {
             note: Cell::new(None),
         }
     }
+}
+
+#[cfg(feature = "sim")]
+impl Default for State {
+    fn default() -> State {
+        State::new()
+    }
+}
+
+/// Exchanges the thread's state for another one.
+#[cfg(feature = "sim")]
+pub(crate) fn exchange_state(other: &State) {
+    STATE.with(|s| {
+        s.budget.swap(&other.budget);
+        s.interrupted.swap(&other.interrupted);
+        s.forced_yield.swap(&other.forced_yield);
+        s.in_poll.swap(&other.in_poll);
+        s.announce.swap(&other.announce);
+        s.note.swap(&other.note);
+    });
 }
 
 #[cfg(not(loom))]

@@ -45,6 +45,9 @@ pub mod leaf;
 pub mod net;
 mod offload;
 mod readiness;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod sim;
 mod source;
 mod sys;
 pub mod time;

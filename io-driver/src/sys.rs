@@ -4,7 +4,7 @@
 //! edge-triggered, nothing to re-arm. Everywhere else, and where asked for, [`portable`] leaves
 //! the waiting to `polling`, one event at a time per source. They differ in one thing that the
 //! rest of the crate must know: the portable one reports only what it was *armed* for
-//! ([`Selector::arm`]).
+//! ([`Selector::arm`]). With feature `sim` there is a third, [`simulated`], that speaks to no kernel at all.
 //!
 //! Knows tokens and descriptors, and nothing of wakers.
 
@@ -12,6 +12,8 @@
 mod epoll;
 mod fd;
 mod portable;
+#[cfg(feature = "sim")]
+mod simulated;
 
 use std::io;
 use std::time::Duration;
@@ -49,6 +51,8 @@ pub(crate) enum Selector {
     #[cfg(target_os = "linux")]
     Epoll(epoll::Epoll),
     Portable(portable::Portable),
+    #[cfg(feature = "sim")]
+    Simulated(simulated::Simulated),
 }
 
 /// The side of a poller that the waiting thread owns: where the kernel puts events.
@@ -56,6 +60,8 @@ pub(crate) enum Events {
     #[cfg(target_os = "linux")]
     Epoll(epoll::Events),
     Portable(polling::Events),
+    #[cfg(feature = "sim")]
+    Simulated(simulated::Events),
 }
 
 impl Selector {
@@ -74,6 +80,16 @@ impl Selector {
         Ok((Selector::Portable(portable), Events::Portable(events)))
     }
 
+    /// One that waits as `kernel` says.
+    #[cfg(feature = "sim")]
+    pub(crate) fn simulated(kernel: std::sync::Arc<dyn crate::sim::Kernel>) -> (Selector, Events) {
+        let simulated = simulated::Simulated::new(kernel);
+        (
+            Selector::Simulated(simulated),
+            Events::Simulated(simulated::Events::default()),
+        )
+    }
+
     /// Whether sources must be armed to be reported.
     #[inline]
     pub(crate) fn must_arm(&self) -> bool {
@@ -85,6 +101,8 @@ impl Selector {
             #[cfg(target_os = "linux")]
             Selector::Epoll(epoll) => epoll.add(fd, token),
             Selector::Portable(portable) => portable.add(fd, token),
+            #[cfg(feature = "sim")]
+            Selector::Simulated(_) => Err(simulated::no_descriptors()),
         }
     }
 
@@ -95,6 +113,8 @@ impl Selector {
             #[cfg(target_os = "linux")]
             Selector::Epoll(_) => Ok(()),
             Selector::Portable(portable) => portable.arm(fd, token, interest),
+            #[cfg(feature = "sim")]
+            Selector::Simulated(_) => Ok(()),
         }
     }
 
@@ -103,6 +123,8 @@ impl Selector {
             #[cfg(target_os = "linux")]
             Selector::Epoll(epoll) => epoll.delete(fd),
             Selector::Portable(portable) => portable.delete(fd),
+            #[cfg(feature = "sim")]
+            Selector::Simulated(_) => Ok(()),
         }
     }
 
@@ -114,6 +136,11 @@ impl Selector {
             #[cfg(target_os = "linux")]
             Selector::Epoll(epoll) => epoll.notify(),
             Selector::Portable(portable) => portable.notify(),
+            #[cfg(feature = "sim")]
+            Selector::Simulated(simulated) => {
+                simulated.notify();
+                Ok(())
+            }
         };
         if let Err(error) = result {
             tracing::error!(%error, "the driver could not be notified");
@@ -129,8 +156,12 @@ impl Selector {
             (Selector::Portable(portable), Events::Portable(events)) => {
                 portable.wait(events, timeout)
             }
+            #[cfg(feature = "sim")]
+            (Selector::Simulated(simulated), Events::Simulated(events)) => {
+                Ok(simulated.wait(events, timeout))
+            }
             // Made together, in `new`; only the types do not know it.
-            #[cfg(target_os = "linux")]
+            #[cfg(any(target_os = "linux", feature = "sim"))]
             _ => Err(io::ErrorKind::InvalidInput.into()),
         }
     }
@@ -147,6 +178,8 @@ impl Events {
                     event(Token(reported.key), portable::bits(&reported));
                 }
             }
+            #[cfg(feature = "sim")]
+            Events::Simulated(events) => events.for_each(&mut event),
         }
     }
 }

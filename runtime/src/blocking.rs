@@ -16,10 +16,14 @@
 
 use crate::handle::Handle;
 use crate::scheduler::ThreadConfig;
-use crate::task::{Header, Refusal, Route, Runnable, Schedule, TaskError, TaskRef, Why, contain};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crate::sync_switch::channel::{Receiver, Sender, unbounded};
+use crate::sync_switch::{Condvar, Mutex, wait_until};
+use crate::system::{self, Thread};
+use crate::task::{
+    Ending, Header, Refusal, Route, Runnable, Schedule, TaskError, TaskRef, Why, contain,
+};
+use crossbeam_channel::RecvTimeoutError;
 use heist_io_driver::leaf;
-use parking_lot::{Condvar, Mutex};
 use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
@@ -86,7 +90,7 @@ impl From<NoThread> for io::Error {
 
 impl BlockingPool {
     pub(crate) fn new(max_threads: usize, keep_alive: Duration, thread: ThreadConfig) -> Self {
-        let (sender, jobs) = crossbeam_channel::unbounded();
+        let (sender, jobs) = unbounded();
         Self(Arc::new(Pool {
             counts: Mutex::new(Counts {
                 sender: Some(sender),
@@ -137,7 +141,7 @@ impl BlockingPool {
     pub(crate) fn close(&self) {
         let sender = self.0.counts.lock().sender.take();
         drop(sender);
-        while let Ok(job) = self.0.jobs.try_recv() {
+        for job in self.0.jobs.try_iter() {
             self.0.counts.lock().queued -= 1;
             if let Job::Task(task, _) = job {
                 task.abandon(TaskError::cancelled(Some(
@@ -151,7 +155,9 @@ impl BlockingPool {
     pub(crate) fn wait_ended(&self, left: usize, deadline: Instant) -> bool {
         let mut counts = self.0.counts.lock();
         while counts.threads > left {
-            if self.0.ended.wait_until(&mut counts, deadline).timed_out() {
+            let timed_out;
+            (counts, timed_out) = wait_until(&self.0.ended, counts, Some(deadline));
+            if timed_out {
                 return counts.threads <= left;
             }
         }
@@ -173,7 +179,7 @@ impl Pool {
     fn submit(self: &Arc<Self>, job: Job) -> Result<(), NoThread> {
         let mut counts = self.counts.lock();
         let sent = match &counts.sender {
-            Some(sender) => sender.send(job).map_err(|unsent| unsent.0),
+            Some(sender) => sender.send(job),
             None => Err(job),
         };
         if let Err(job) = sent {
@@ -190,10 +196,7 @@ impl Pool {
         counts.threads += 1;
         drop(counts);
         let pool = self.clone();
-        let started = self
-            .thread
-            .builder("-blocking")
-            .spawn(move || pool.run_thread());
+        let started = Thread::start(&self.thread, "-blocking", move || pool.run_thread());
         let Err(error) = started else { return Ok(()) };
         let mut counts = self.counts.lock();
         counts.threads -= 1;
@@ -219,7 +222,8 @@ impl Pool {
     fn run_thread(&self) {
         POOL.with(|pool| pool.set(self));
         loop {
-            match self.jobs.recv_timeout(self.keep_alive) {
+            let until = system::now().checked_add(self.keep_alive);
+            match self.jobs.recv_until(until) {
                 Ok(job) => {
                     {
                         let mut counts = self.counts.lock();
@@ -309,8 +313,8 @@ impl Schedule for BlockingScheduler {
         BlockingRoute(self.0.clone())
     }
 
-    fn release(&self, task: NonNull<Header>) {
-        self.0.release(task);
+    fn release(&self, task: NonNull<Header>, ending: Ending) {
+        self.0.release(task, ending);
     }
 
     fn unhandled(&self, task: TaskRef, error: TaskError) {

@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::handle::Handle;
 use crate::runtime::Runtime;
 use crate::scheduler::{MAX_SPARES, Scheduler, ThreadConfig};
+use crate::system;
 use heist_io_driver::{Clock, Config as DriverConfig, Driver, Refused};
 use std::fmt;
 use std::io;
@@ -213,10 +214,10 @@ impl Builder {
             Some(workers) => workers.clamp(1, MAX_WORKERS),
             None => num_cpus::get().clamp(1, MAX_WORKERS),
         };
-        let clock = Clock::new();
-        if self.start_paused {
-            clock.pause();
-        }
+        let clock = match self.start_paused || system::here().is_some() {
+            true => Clock::stopped(),
+            false => Clock::new(),
+        };
         let pool = BlockingPool::new(self.max_blocking, self.keep_alive, self.thread.clone());
         let offload = pool.offload();
         let mut driver = DriverConfig {
@@ -230,7 +231,17 @@ impl Builder {
         if let Some(portable) = self.portable_driver {
             driver.portable = portable;
         }
+        #[cfg(feature = "sim")]
+        if let Some(world) = system::here() {
+            driver.kernel = Some(world.kernel());
+            // The simulation moves it, when none of its threads can run.
+            driver.clock.set_auto_advance(false);
+        }
         let driver = Driver::new(driver)?;
+        #[cfg(feature = "sim")]
+        if let Some(world) = system::here() {
+            world.adopt(driver.handle());
+        }
         let scheduler = Scheduler::new(driver, workers, self.threaded, self.thread);
         let config = Config {
             exception_handler: self.exception_handler,

@@ -8,7 +8,7 @@
 
 use crate::handle::{Handle, HandleRoute};
 use crate::spawn::Told;
-use crate::task::{Header, Route, Schedule, TaskError, TaskRef, Values, Why, new_task};
+use crate::task::{Ending, Header, Route, Schedule, TaskError, TaskRef, Values, Why, new_task};
 use heist_io_driver::time::{Sleep, sleep, sleep_until};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -432,8 +432,8 @@ impl Schedule for CallScheduler {
         self.0.route()
     }
 
-    fn release(&self, task: NonNull<Header>) {
-        self.0.release(task);
+    fn release(&self, task: NonNull<Header>, ending: Ending) {
+        self.0.release(task, ending);
     }
 
     fn unhandled(&self, task: TaskRef, error: TaskError) {

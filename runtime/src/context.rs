@@ -684,6 +684,20 @@ thread_local! {
     static DEPTH: Cell<usize> = const { Cell::new(0) };
 }
 
+/// What this module keeps of a thread; see `current::ThreadState`.
+#[cfg(feature = "sim")]
+#[derive(Default)]
+pub(crate) struct ThreadState(Vec<Layer>);
+
+#[cfg(feature = "sim")]
+impl ThreadState {
+    /// Puts this in the place of what the calling thread has, and takes that.
+    pub(crate) fn exchange(&mut self) {
+        LAYERS.with(|layers| std::mem::swap(&mut *layers.borrow_mut(), &mut self.0));
+        DEPTH.set(LAYERS.with(|layers| layers.borrow().len()));
+    }
+}
+
 /// Reads the context of the code that asks, if it has one. `read` is no foreign code: a lock may be held.
 #[inline]
 fn look<R>(read: impl FnOnce(&Context) -> R) -> Option<R> {

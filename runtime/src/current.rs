@@ -7,6 +7,7 @@
 use crate::handle::Handle;
 use crate::scheduler::Worker;
 use crate::sync_switch::{LocalKey, thread_local};
+use crate::system;
 use crate::task::{Cancelled, Header, Key, ROOT, TaskRef};
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
@@ -33,8 +34,12 @@ struct Pointers {
 
 thread_local! {
     // No destructor: works in the destructors of other thread-locals too.
-    static POINTERS: Pointers = const {
-        Pointers {
+    static POINTERS: Pointers = const { Pointers::new() };
+}
+
+impl Pointers {
+    const fn new() -> Self {
+        Self {
             worker: Cell::new(std::ptr::null()),
             hidden: Cell::new(std::ptr::null()),
             seats: Cell::new(std::ptr::null()),
@@ -42,12 +47,47 @@ thread_local! {
             scope: Cell::new(std::ptr::null()),
             budget: Cell::new(BUDGET),
         }
-    };
+    }
 }
 
 std::thread_local! {
     /// The runtimes entered, the one entered last on top. Invariant: the top one was not left.
     static ENTERED: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What this module keeps of a thread: for a simulation that has several of them take turns on one.
+#[cfg(feature = "sim")]
+pub(crate) struct ThreadState {
+    pointers: Pointers,
+    entered: Vec<Entry>,
+}
+
+#[cfg(feature = "sim")]
+impl Default for ThreadState {
+    fn default() -> Self {
+        Self {
+            pointers: Pointers::new(),
+            entered: Vec::new(),
+        }
+    }
+}
+
+#[cfg(feature = "sim")]
+impl ThreadState {
+    /// Puts this in the place of what the calling thread has, and takes that. Whoever has put it there takes it away before any pointer in it
+    /// ends: a simulated thread is at rest in between.
+    pub(crate) fn exchange(&mut self) {
+        let mine = &self.pointers;
+        POINTERS.with(|pointers| {
+            pointers.worker.swap(&mine.worker);
+            pointers.hidden.swap(&mine.hidden);
+            pointers.seats.swap(&mine.seats);
+            pointers.tasks.swap(&mine.tasks);
+            pointers.scope.swap(&mine.scope);
+            pointers.budget.swap(&mine.budget);
+        });
+        ENTERED.with(|entered| std::mem::swap(&mut *entered.borrow_mut(), &mut self.entered));
+    }
 }
 
 /// A node of the list of a thread's workers, on the stack of `enter_worker`.
@@ -429,6 +469,10 @@ pub struct EnterGuard {
 fn shard_of_thread() -> usize {
     std::thread_local! {
         static SHARD: usize = fastrand::usize(..);
+    }
+    if system::here().is_some() {
+        // A simulation's next run is to be as this one.
+        return 0;
     }
     SHARD.try_with(|shard| *shard).unwrap_or(0)
 }

@@ -9,9 +9,10 @@ use crate::metrics::Metrics;
 use crate::scheduler::{Scheduler, Worker};
 use crate::shutdown::Shutdown;
 use crate::spawn::Told;
+use crate::system;
 use crate::task::{
-    Header, Judge, PollRoot, Refusal, Registry, Results, Root, Route, Runnable, Schedule, Task,
-    TaskError, TaskRef, Values, Why, new_task, run_root,
+    Ending, Header, Judge, PollRoot, Refusal, Registry, Results, Root, Route, Runnable, Schedule,
+    Task, TaskError, TaskRef, Values, Why, new_task, run_root,
 };
 use crate::trace;
 use heist_io_driver::{Clock, fork, leaf};
@@ -21,6 +22,7 @@ use std::marker::PhantomData;
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A reference to a runtime, for any thread: `Clone`, `Send` and `Sync`, and everything on it works without a context.
 ///
@@ -57,6 +59,8 @@ pub(crate) struct Core {
     pub(crate) shutdown: Shutdown,
     /// The process that built it.
     generation: u64,
+    /// How many tasks were not accepted.
+    refused: AtomicU64,
     /// Of a current-thread runtime: the roots whose threads wait for the seat.
     waiting_roots: Mutex<Vec<Arc<Root>>>,
     /// Of a current-thread runtime: the callbacks of `call_soon`, in order.
@@ -73,6 +77,7 @@ impl Handle {
             config,
             shutdown: Shutdown::new(),
             generation: fork::generation(),
+            refused: AtomicU64::new(0),
             waiting_roots: Mutex::new(Vec::new()),
             line: Line::default(),
         };
@@ -113,6 +118,10 @@ impl Handle {
 
     pub(crate) fn config(&self) -> &Config {
         &self.0.core.config
+    }
+
+    pub(crate) fn refused(&self) -> u64 {
+        self.0.core.refused.load(Relaxed)
     }
 
     pub(crate) fn shutdown_state(&self) -> &Shutdown {
@@ -187,6 +196,7 @@ impl Handle {
         F::Output: Send + 'static,
         J: Judge<F::Output>,
     {
+        system::preempt();
         let (entry, task) = new_task::<_, _, J>(self.clone(), at, future);
         told.tell(entry.header());
         if let Some(entry) = self.accept(entry) {
@@ -206,6 +216,8 @@ impl Handle {
         } else {
             Refusal::Closed
         };
+        // Relaxed: a count.
+        self.0.core.refused.fetch_add(1, Relaxed);
         entry.abandon(TaskError::refused(refusal));
         None
     }
@@ -439,8 +451,8 @@ impl Schedule for Handle {
     }
 
     #[inline]
-    fn release(&self, task: NonNull<Header>) {
-        self.registry().release(self.0.shard, task);
+    fn release(&self, task: NonNull<Header>, ending: Ending) {
+        self.registry().release(self.0.shard, task, ending);
     }
 
     #[cold]

@@ -8,11 +8,13 @@
 //!   task                                  one task
 //!   scheduler                             all workers
 //!   current                               the thread-local: which runtime, worker and task
-//!   failure, metrics, trace               what it says of itself
+//!   failure, metrics, audit, trace        what it says of itself
 //!   entry                                 what #[heist::main] and #[heist::test] expand to
-//!   sync_switch                           the edge: primitives
+//!   sim                                   a runtime in a simulated world: one thread, virtual time, an order drawn from a seed
+//!   sync_switch, system                   the edge: primitives; threads and time
 //! ```
 
+mod audit;
 mod blocking;
 mod builder;
 mod callbacks;
@@ -25,14 +27,18 @@ mod metrics;
 mod runtime;
 mod scheduler;
 mod shutdown;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod spawn;
 mod sync_switch;
+mod system;
 pub mod task;
 mod threadsafe;
 mod trace;
 
 pub use heist_io_driver::{Clock, NotPaused, leaf, time};
 
+pub use audit::Audit;
 pub use builder::{Builder, PanicPolicy};
 pub use callbacks::{CallHandle, TimerHandle};
 pub use current::{EnterGuard, all_tasks, current_task, current_worker};

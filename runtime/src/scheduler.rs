@@ -37,21 +37,21 @@ pub(crate) use watch::Monitor;
 pub(crate) use worker::Worker;
 
 use crate::handle::Handle;
-use crate::sync_switch::fence;
+use crate::sync_switch::{self, Condvar, fence, wait_until};
+use crate::system::{Thread, ThreadId};
 use crate::task::{Refusal, Runnable, TaskError};
 use crate::trace;
 use crossbeam_deque::Injector;
 use crossbeam_utils::CachePadded;
 use heist_io_driver::{Driver, Handle as IoHandle};
 use idle::Idle;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{
     AtomicBool, AtomicU32, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed,
     Ordering::Release, Ordering::SeqCst,
 };
-use std::thread::JoinHandle;
 use std::time::Instant;
 
 /// How many spare workers there can be beside the runtime's own. Each is a thread that stands in for one that blocks; whoever needs more
@@ -81,8 +81,8 @@ pub(crate) struct Scheduler {
     spares: Mutex<Vec<usize>>,
     pub(crate) monitor: Monitor,
     stopping: AtomicBool,
-    threads: Mutex<Vec<JoinHandle<()>>>,
-    live: Mutex<usize>,
+    threads: Mutex<Vec<Thread>>,
+    live: sync_switch::Mutex<usize>,
     exited: Condvar,
     /// Roots that can run: woken and not yet polled, or in their poll. A paused clock stands still while there is one.
     roots: AtomicUsize,
@@ -97,8 +97,13 @@ pub(crate) struct ThreadConfig {
 }
 
 impl ThreadConfig {
+    /// The name of a thread that does this.
+    pub(crate) fn name_of(&self, what: &str) -> String {
+        format!("{}{what}", self.name)
+    }
+
     pub(crate) fn builder(&self, what: &str) -> std::thread::Builder {
-        let builder = std::thread::Builder::new().name(format!("{}{what}", self.name));
+        let builder = std::thread::Builder::new().name(self.name_of(what));
         match self.stack_size {
             Some(bytes) => builder.stack_size(bytes),
             None => builder,
@@ -131,7 +136,7 @@ impl Scheduler {
             monitor: Monitor::new(),
             stopping: AtomicBool::new(false),
             threads: Mutex::new(Vec::new()),
-            live: Mutex::new(0),
+            live: sync_switch::Mutex::new(0),
             exited: Condvar::new(),
             roots: AtomicUsize::new(0),
             thread,
@@ -316,7 +321,7 @@ impl Scheduler {
     fn start_thread(&self, handle: &Handle, index: usize) -> io::Result<()> {
         let mine = handle.clone();
         *self.live.lock() += 1;
-        let started = self.thread.builder(&format!("-{index}")).spawn(move || {
+        let started = Thread::start(&self.thread, &format!("-{index}"), move || {
             let exit = ThreadExit(mine.clone());
             Worker::run_thread(&mine.anchored(index), index);
             drop(mine);
@@ -421,24 +426,20 @@ impl Scheduler {
         let own = usize::from(is_worker);
         let mut live = self.live.lock();
         while *live > own {
-            match deadline {
-                None => self.exited.wait(&mut live),
-                Some(deadline) => {
-                    if self.exited.wait_until(&mut live, deadline).timed_out() {
-                        break;
-                    }
-                }
+            let timed_out;
+            (live, timed_out) = wait_until(&self.exited, live, deadline);
+            if timed_out {
+                break;
             }
         }
         let ended = *live <= own;
         drop(live);
         // Threads that have left their loop are as good as ended; joining waits for their thread-locals' destructors too.
-        let me = std::thread::current().id();
+        let me = ThreadId::current();
         let threads = std::mem::take(&mut *self.threads.lock());
         for thread in threads {
-            if thread.thread().id() != me && (ended || thread.is_finished()) {
-                // A worker's thread ends without a panic, or the process was aborted.
-                let _ = thread.join();
+            if thread.id() != me && (ended || thread.is_finished()) {
+                thread.join();
             }
         }
         self.monitor.join();

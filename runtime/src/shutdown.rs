@@ -16,12 +16,12 @@ use crate::current;
 use crate::failure::Failure;
 use crate::handle::Handle;
 use crate::scheduler::Worker;
+use crate::sync_switch::{Condvar, Mutex, wait_until};
+use crate::system::{self, ThreadId};
 use crate::task::{Header, TaskRef};
 use crate::trace;
 use heist_io_driver::leaf;
-use parking_lot::{Condvar, Mutex};
 use std::fmt;
-use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 /// Beyond this a deadline counts as "for ever"; `Instant + Duration::MAX` would overflow.
@@ -133,7 +133,7 @@ impl Handle {
     /// A task that has not ended by the deadline is [aborted](crate::Task::abort), and told of in the report and to the exception handler. What is late even
     /// then is left to itself: it ends when its poll, or its blocking closure, returns.
     pub fn shutdown(&self, deadline: Duration) -> ShutdownReport {
-        let began = Instant::now();
+        let began = system::now();
         let until = began + deadline.min(FOR_EVER);
         if self.is_forked() {
             return ShutdownReport {
@@ -146,9 +146,9 @@ impl Handle {
             let mut progress = state.progress.lock();
             match &*progress {
                 Progress::Ended(report) => return report.clone(),
-                Progress::Running => *progress = Progress::Begun(std::thread::current().id()),
+                Progress::Running => *progress = Progress::Begun(ThreadId::current()),
                 Progress::Begun(by) => {
-                    let is_mine = *by == std::thread::current().id();
+                    let is_mine = *by == ThreadId::current();
                     drop(progress);
                     return self.wait_for_shutdown(began, until, is_mine);
                 }
@@ -174,7 +174,9 @@ impl Handle {
             if let Progress::Ended(report) = &*progress {
                 return report.clone();
             }
-            if state.ended.wait_until(&mut progress, until).timed_out() {
+            let timed_out;
+            (progress, timed_out) = wait_until(&state.ended, progress, Some(until));
+            if timed_out {
                 drop(progress);
                 return self.report(began, &own, false);
             }
@@ -202,14 +204,14 @@ impl Handle {
         let late_tasks = self.late_tasks(&own);
         self.force(&own, replaced, &late_tasks);
         self.scheduler().stop();
-        let leave = until.max(Instant::now() + LEAVE);
+        let leave = until.max(system::now() + LEAVE);
         let workers_ended = self.scheduler().join(Some(leave), own.worker);
         if workers_ended && !own.worker {
             self.scheduler().clear();
         }
         let mut report = self.report(began, &own, workers_ended);
         report.late_tasks = late_tasks;
-        report.took = began.elapsed();
+        report.took = system::elapsed(began);
         trace::shutdown_ended(report.late_tasks.len(), report.late_blocking_threads);
         report
     }
@@ -224,7 +226,7 @@ impl Handle {
                 task.abort("the runtime was shut down, and the time was up");
             }
         });
-        let until = Instant::now() + LEAVE;
+        let until = system::now() + LEAVE;
         self.drain(own, replaced, until);
         for LateTask { task, .. } in late {
             self.tell(Failure::pending(task.clone()));
@@ -250,7 +252,7 @@ impl Handle {
                 worker.leave_seat();
             }
             // Short: what a blocking closure, or the thread that has the seat, still does ends without a word to this thread's queue.
-            let now = Instant::now();
+            let now = system::now();
             let look_again = until.min(now + Duration::from_millis(1));
             if self.registry().wait_drained(left, look_again) || now >= until {
                 return;
@@ -266,7 +268,7 @@ impl Handle {
                 let is_own = worker.handle().is_same(self);
                 is_own.then(|| current::enter_worker(worker, || worker.run_ready()))
             });
-            let now = Instant::now();
+            let now = system::now();
             let look_again = until.min(now + Duration::from_millis(1));
             if self.registry().wait_drained(left, look_again) || now >= until {
                 return;
@@ -284,7 +286,7 @@ impl Handle {
             late_blocking_threads: self.pool().threads().0.saturating_sub(own.blocking),
             workers_ended,
             forked: false,
-            took: began.elapsed(),
+            took: system::elapsed(began),
         }
     }
 

@@ -5,8 +5,8 @@ use crate::context::{self, Context as Variables};
 use crate::current;
 use crate::failure::Failure;
 use crate::task::{
-    Header, Judge, Refusal, Results, Route, Runnable, Schedule, Task, TaskError, TaskRef, Values,
-    Why, new_task,
+    Ending, Header, Judge, Refusal, Results, Route, Runnable, Schedule, Task, TaskError, TaskRef,
+    Values, Why, new_task,
 };
 use crate::trace;
 use std::panic::Location;
@@ -103,7 +103,7 @@ impl Schedule for Nowhere {
         Self
     }
 
-    fn release(&self, _: NonNull<Header>) {}
+    fn release(&self, _: NonNull<Header>, _: Ending) {}
 
     fn unhandled(&self, task: TaskRef, error: TaskError) {
         trace::failure(&Failure::unretrieved(Some(task), error));

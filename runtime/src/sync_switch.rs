@@ -1,4 +1,4 @@
-//! The one place that chooses between the real primitives and loom's.
+//! The one place that chooses between the real primitives and loom's. (Where the real ones wait, a simulation may step in: see `system`.)
 //!
 //! The protocol cores (`task::state`, `task::cell`, `scheduler::idle`, `scheduler::park`, the sleep of `scheduler::watch`) import their
 //! atomics and cells from here, so that the code that ships is the code that is model-checked:
@@ -7,10 +7,12 @@
 
 #[cfg(not(loom))]
 mod imp {
-    pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
+    use crate::system;
+    pub(crate) use parking_lot::{Mutex, MutexGuard};
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, fence};
     pub(crate) use std::thread::LocalKey;
     pub(crate) use std::thread_local;
+    use std::time::Instant;
 
     /// `std::cell::UnsafeCell` with loom's closure interface, so that loom can see each access.
     #[derive(Debug)]
@@ -34,23 +36,54 @@ mod imp {
         }
     }
 
-    /// Blocks until notified. The guard is taken and given back, as loom's (std-like) condvar wants it.
-    pub(crate) fn wait<'a, T>(
-        condvar: &Condvar,
-        mut guard: parking_lot::MutexGuard<'a, T>,
-    ) -> parking_lot::MutexGuard<'a, T> {
-        condvar.wait(&mut guard);
-        guard
+    /// parking_lot's condvar, on which a simulation's threads wait too.
+    #[derive(Debug, Default)]
+    pub(crate) struct Condvar(parking_lot::Condvar);
+
+    impl Condvar {
+        pub(crate) const fn new() -> Self {
+            Self(parking_lot::Condvar::new())
+        }
+
+        /// Its name in a simulation.
+        fn key(&self) -> usize {
+            std::ptr::from_ref(self).addr()
+        }
+
+        pub(crate) fn notify_one(&self) {
+            match system::here() {
+                Some(world) => world.notify(self.key(), false),
+                None => drop(self.0.notify_one()),
+            }
+        }
+
+        pub(crate) fn notify_all(&self) {
+            match system::here() {
+                Some(world) => world.notify(self.key(), true),
+                None => drop(self.0.notify_all()),
+            }
+        }
     }
 
-    /// As [`wait`], for at most `limit`.
-    pub(crate) fn wait_for<'a, T>(
+    /// Blocks until notified, until `deadline` at the latest; true if that has passed. The guard is taken and given back, as loom's (std-like) condvar wants
+    /// it.
+    pub(crate) fn wait_until<'a, T>(
         condvar: &Condvar,
-        mut guard: parking_lot::MutexGuard<'a, T>,
-        limit: std::time::Duration,
-    ) -> parking_lot::MutexGuard<'a, T> {
-        condvar.wait_for(&mut guard, limit);
-        guard
+        mut guard: MutexGuard<'a, T>,
+        deadline: Option<Instant>,
+    ) -> (MutexGuard<'a, T>, bool) {
+        let timed_out = match (system::here(), deadline) {
+            (Some(world), _) => {
+                let wait = || world.wait(condvar.key(), deadline);
+                MutexGuard::unlocked(&mut guard, wait)
+            }
+            (None, Some(deadline)) => condvar.0.wait_until(&mut guard, deadline).timed_out(),
+            (None, None) => {
+                condvar.0.wait(&mut guard);
+                false
+            }
+        };
+        (guard, timed_out)
     }
 
     /// A bug that a model plants to show that it would be caught; in a real build there is none.
@@ -136,7 +169,7 @@ mod imp {
         }
     }
 
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     pub(crate) struct Condvar(loom::sync::Condvar);
 
     impl Condvar {
@@ -146,6 +179,10 @@ mod imp {
 
         pub(crate) fn notify_one(&self) {
             self.0.notify_one();
+        }
+
+        pub(crate) fn notify_all(&self) {
+            self.0.notify_all();
         }
     }
 
@@ -159,13 +196,13 @@ mod imp {
             .expect("no model panics with the lock held")
     }
 
-    /// loom has no time: a limit never passes.
-    pub(crate) fn wait_for<'a, T>(
+    /// loom has no time: a deadline never passes.
+    pub(crate) fn wait_until<'a, T>(
         condvar: &Condvar,
         guard: loom::sync::MutexGuard<'a, T>,
-        _limit: std::time::Duration,
-    ) -> loom::sync::MutexGuard<'a, T> {
-        wait(condvar, guard)
+        _deadline: Option<std::time::Instant>,
+    ) -> (loom::sync::MutexGuard<'a, T>, bool) {
+        (wait(condvar, guard), false)
     }
 
     /// Whether the model of this process was asked to plant `bug` (see [`super::Bug`]).
@@ -177,6 +214,8 @@ mod imp {
 }
 
 pub(crate) use imp::*;
+
+pub(crate) mod channel;
 
 #[cfg(loom)]
 mod atomic;

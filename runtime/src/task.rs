@@ -37,7 +37,7 @@ mod cell;
 mod deferred;
 mod error;
 mod grace;
-mod id;
+pub(crate) mod id;
 mod in_turn;
 mod join;
 mod owned;
@@ -73,6 +73,7 @@ pub use repr::WaitsFor;
 pub(crate) use root::{PollRoot, Root, run_root};
 pub use shared::Shared;
 pub use stack::{Frame, GetStack, Stack, StackError};
+pub(crate) use state::Ending;
 pub use tree::{Answer, Forward, Later, RegionRef, Target};
 pub(crate) use tree::{Key, ROOT};
 
@@ -104,8 +105,9 @@ pub(crate) trait Schedule: Send + Sync + 'static {
     /// Finds the way to a queue. The route owns what it needs: once it has taken the task, this scheduler may be gone.
     fn route(&self) -> Self::Route;
 
-    /// The task has ended: takes it out of the registry, if it stands there, and gives the registry's reference to the caller.
-    fn release(&self, task: NonNull<Header>);
+    /// The task has ended: takes it out of the registry, if it stands there, and gives the registry's reference to the caller. `ending`:
+    /// how it is about to end.
+    fn release(&self, task: NonNull<Header>, ending: Ending);
 
     /// A task that has caught a cancellation there has given a value, and neither propagated it nor taken the request back. In a poll of the task.
     fn swallowed(task: TaskRef, at: &'static Location<'static>) {

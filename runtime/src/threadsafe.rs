@@ -4,11 +4,13 @@ use crate::context::Context as Variables;
 use crate::current;
 use crate::handle::Handle;
 use crate::spawn::Told;
+use crate::sync_switch::channel::{Receiver, Sender, oneway};
+use crate::system;
 use crate::task::{
     Answer, Deferred, Later, OnCancel, Results, Schedule, Task, TaskError, TaskRef, Values,
     contain, deferred,
 };
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::RecvTimeoutError;
 use parking_lot::Mutex;
 use std::convert::Infallible;
 use std::panic::Location;
@@ -242,7 +244,7 @@ pub mod concurrent {
         where
             T: Send + 'static,
         {
-            let (sender, ended) = crossbeam_channel::bounded(0);
+            let (sender, ended) = oneway();
             let core = Arc::new(Core {
                 state: Mutex::new(State {
                     slot: Slot::Pending,
@@ -341,7 +343,7 @@ pub mod concurrent {
         /// The time was up, or waiting here would never end.
         pub fn cancel_and_wait(&self, timeout: impl Into<Option<Duration>>) -> Result<(), Error> {
             self.cancel();
-            let (sender, ended) = crossbeam_channel::bounded(0);
+            let (sender, ended) = oneway();
             self.core.task.add_done_callback(move || drop(sender));
             self.wait_on(&ended, timeout.into())
         }
@@ -392,15 +394,11 @@ pub mod concurrent {
                 .map_err(|error| Error(Kind::Task(error)))?;
             let _aside = heist_io_driver::leaf::set_aside();
             // `recv` cannot give a value: it returns when the task has ended.
-            let waited = current::without_worker(|| match timeout {
-                None => match ended.recv() {
-                    Ok(never) => match never {},
-                    Err(_) => RecvTimeoutError::Disconnected,
-                },
-                Some(timeout) => match ended.recv_timeout(timeout) {
-                    Ok(never) => match never {},
-                    Err(why) => why,
-                },
+            // A time that no instant can hold is as good as none.
+            let until = timeout.and_then(|timeout| system::now().checked_add(timeout));
+            let waited = current::without_worker(|| match ended.recv_until(until) {
+                Ok(never) => match never {},
+                Err(why) => why,
             });
             match waited {
                 RecvTimeoutError::Disconnected => Ok(()),

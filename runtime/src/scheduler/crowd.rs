@@ -9,6 +9,7 @@
 //! wait too long (`nap`, `watch`).
 
 use super::Slot;
+use crate::system;
 use std::fs::File;
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
@@ -132,7 +133,7 @@ impl Crowd {
     pub(super) fn new(workers: usize) -> Self {
         Self {
             wanted: Wanted::new(workers),
-            measured: Instant::now(),
+            measured: system::now(),
             threads: Vec::new(),
         }
     }
@@ -142,11 +143,11 @@ impl Crowd {
         &mut self,
         slots: impl Iterator<Item = (usize, &'a Slot)>,
     ) -> Option<usize> {
-        let time = self.measured.elapsed();
+        let time = system::elapsed(self.measured);
         if time < INTERVAL || self.wanted.workers == 1 {
             return None;
         }
-        self.measured = Instant::now();
+        self.measured = system::now();
         let mut ran = Ran::default();
         for (index, slot) in slots {
             if self.threads.len() <= index {

@@ -13,6 +13,7 @@
 
 use super::Slot;
 use super::idle::Woken;
+use crate::system;
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
@@ -79,7 +80,7 @@ impl Nap {
     /// So many tasks were taken from another worker. `polls`: how many this one has begun.
     pub(super) fn stole(&self, tasks: usize, polls: u64) {
         self.theft.set(Some(Theft {
-            at: Instant::now(),
+            at: system::now(),
             tasks: tasks as u64,
             polls,
         }));
@@ -130,7 +131,7 @@ impl Nap {
     /// The nap begins: how long it is to be.
     pub(super) fn begin<'a>(&self, slots: impl Iterator<Item = (usize, &'a Slot)>) -> Duration {
         let mut seen = self.seen.borrow_mut();
-        let now = Instant::now();
+        let now = system::now();
         for (index, slot) in slots {
             if seen.len() <= index {
                 seen.resize(index + 1, Seen::NOTHING);
@@ -159,7 +160,7 @@ impl Nap {
 
 impl Theft {
     fn paid(&self, polls: u64) -> bool {
-        let busy = self.at.elapsed();
+        let busy = system::elapsed(self.at);
         let polls = polls.wrapping_sub(self.polls);
         busy >= PAYS
             && (polls >= POLLS * self.tasks
@@ -199,7 +200,9 @@ impl Seen {
             return Due::Stuck;
         }
         let lags = self.drained == slot.counters.drained.get()
-            && self.since.is_some_and(|since| since.elapsed() >= LAG);
+            && self
+                .since
+                .is_some_and(|since| system::elapsed(since) >= LAG);
         if lags { Due::Lagging } else { Due::Not }
     }
 }

@@ -13,9 +13,9 @@
 //!
 //! Both first steps are read-modify-writes of one word: one of them is first, and the other sees it.
 
-use crate::sync_switch::{AtomicU32, Bug, Condvar, Mutex, planted, wait, wait_for};
+use crate::sync_switch::{AtomicU32, Bug, Condvar, Mutex, planted, wait_until};
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const EMPTY: u32 = 0;
 const PARKED: u32 = 1;
@@ -41,34 +41,19 @@ impl Parker {
 
     /// Blocks until unparked. An unpark that came before is used up at once.
     pub(crate) fn park(&self) {
-        let mut guard = self.lock.lock();
-        if !self.begin(PARKED) {
-            return;
-        }
-        // Acquire: pairs with the AcqRel in `unpark`.
-        while self.state.load(Acquire) == PARKED {
-            guard = wait(&self.condvar, guard);
-        }
-        drop(guard);
-        self.end();
+        self.park_until(None);
     }
 
     /// As [`park`](Self::park), until `deadline` at the latest; false if that passed first.
     pub(crate) fn park_until(&self, deadline: Option<Instant>) -> bool {
-        let Some(deadline) = deadline else {
-            self.park();
-            return true;
-        };
         let mut guard = self.lock.lock();
         if !self.begin(PARKED) {
             return true;
         }
-        while self.state.load(Acquire) == PARKED {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left == Duration::ZERO {
-                break;
-            }
-            guard = wait_for(&self.condvar, guard, left);
+        let mut timed_out = false;
+        // Acquire: pairs with the AcqRel in `unpark`.
+        while self.state.load(Acquire) == PARKED && !timed_out {
+            (guard, timed_out) = wait_until(&self.condvar, guard, deadline);
         }
         drop(guard);
         self.end()

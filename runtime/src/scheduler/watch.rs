@@ -17,12 +17,12 @@ use super::idle::{Idle, Rest, Sleep};
 use super::{Parker, Scheduler, Slot};
 use crate::handle::Handle;
 use crate::sync_switch::{AtomicBool, Bug, fence, planted};
+use crate::system::{self, Thread, ThreadId};
 use crate::trace;
 use parking_lot::Mutex;
 use std::io;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed, SeqCst};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The time between two looks. Three of them pass before a blocked worker is replaced, and at most four: within the promised 20 ms. 250 looks a second cost about 0.2 % of one CPU, and none when all sleep.
 const TICK: Duration = Duration::from_millis(4);
@@ -39,7 +39,7 @@ pub(crate) struct Monitor {
     parker: Parker,
     /// Whether it sleeps until a worker wakes it. Only swapped.
     asleep: AtomicBool,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<Thread>>,
 }
 
 /// What the monitor remembers of a worker's poll.
@@ -63,11 +63,10 @@ impl Monitor {
 
     pub(super) fn start(&self, handle: &Handle) -> io::Result<()> {
         let mine = handle.clone();
-        let thread = handle
-            .scheduler()
-            .thread
-            .builder("-monitor")
-            .spawn(move || mine.scheduler().monitor.run(&mine))?;
+        let config = &handle.scheduler().thread;
+        let thread = Thread::start(config, "-monitor", move || {
+            mine.scheduler().monitor.run(&mine)
+        })?;
         *self.thread.lock() = Some(thread);
         Ok(())
     }
@@ -107,10 +106,9 @@ impl Monitor {
     pub(super) fn join(&self) {
         let thread = self.thread.lock().take();
         if let Some(thread) = thread
-            && thread.thread().id() != std::thread::current().id()
+            && thread.id() != ThreadId::current()
         {
-            // Its loop does not panic; if it did, the panic was printed.
-            let _ = thread.join();
+            thread.join();
         }
     }
 
@@ -130,7 +128,7 @@ impl Monitor {
                 quiet = 0;
                 self.sleep(|| scheduler.is_unwatched() && !scheduler.is_stopping());
             } else {
-                self.parker.park_until(Instant::now().checked_add(TICK));
+                self.parker.park_until(system::now().checked_add(TICK));
             }
             look_at_workers(handle, &mut seen);
             glance_at_slots(scheduler);
@@ -209,7 +207,7 @@ fn glance_at_slots(scheduler: &Scheduler) {
     else {
         return;
     };
-    std::thread::sleep(GLANCE);
+    system::sleep(GLANCE);
     if waiting(slot) == Some(poll) {
         scheduler.slot_stuck(true);
         wake_somebody(scheduler);
@@ -243,6 +241,9 @@ fn look_at_long_poll(handle: &Handle, index: usize, slot: &Slot, seen: &mut Seen
 
 /// The kernel's id of this thread, 0 where there is none to ask for.
 pub(super) fn thread_id() -> u64 {
+    if system::here().is_some() {
+        return 0;
+    }
     #[cfg(target_os = "linux")]
     return rustix::thread::gettid()
         .as_raw_nonzero()

@@ -19,12 +19,13 @@ use super::spin::{SPIN, Spin};
 use super::{Scheduler, Slot};
 use crate::current;
 use crate::handle::Handle;
+use crate::system;
 use crate::task::{Runnable, Why};
 use crate::trace;
 use heist_io_driver::{Driver, WakeBatch};
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A busy worker looks into the driver (if nobody else is there) once in so many polls: one `epoll_wait` of 84 ns then costs a poll
 /// less than 2 ns. With [`INJECT_INTERVAL`] it is the documented bound: within 64 polls.
@@ -38,7 +39,7 @@ const SLOT_LIMIT: u32 = 3;
 const INJECTED_LIMIT: u32 = 8;
 /// A task that came from the slot so many times in a row, with others in between, is woken by each of them: it goes behind them in the deque, and meets
 /// all that they have for it at once.
-const SLOT_REPEATS: usize = 4;
+const SLOT_REPEATS: u32 = 4;
 /// How often a thief looks at the queues before it gives up.
 const SEARCH_ROUNDS: usize = 2;
 /// How long, in turns of a spinning loop (some 20 us), a thief watches an occupied slot before it takes the task: as long as the owner
@@ -59,8 +60,8 @@ pub(crate) struct Worker {
     queue: LocalQueue,
     tick: Cell<u32>,
     slot_polls: Cell<u32>,
-    /// The address of the task that came from the slot last, plus how many more times in a row it did, up to 7.
-    last_in_slot: Cell<usize>,
+    /// The task that came from the slot last, and how many more times in a row it did.
+    last_in_slot: Cell<(u64, u32)>,
     /// Whether the injector comes first: the last task has yielded, and those injected meanwhile have waited longer, or it was injected, and who waited
     /// for it may have injected the next.
     injector_first: Cell<bool>,
@@ -88,7 +89,9 @@ impl Worker {
         trace::worker_started(index);
         // A thread that waits for a deadline is woken up to 50 us late unless it says that it minds.
         #[cfg(target_os = "linux")]
-        let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(TIMER_SLACK));
+        if system::here().is_none() {
+            let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(TIMER_SLACK));
+        }
         worker
             .slot()
             .counters
@@ -112,7 +115,7 @@ impl Worker {
             queue,
             tick: Cell::new(0),
             slot_polls: Cell::new(0),
-            last_in_slot: Cell::new(0),
+            last_in_slot: Cell::new((0, 0)),
             injector_first: Cell::new(false),
             injected_polls: Cell::new(0),
             searching: Cell::new(false),
@@ -189,6 +192,7 @@ impl Worker {
     /// The next task, without waiting for one.
     #[inline]
     fn next_now(&self) -> Option<Runnable> {
+        system::point(|| 0);
         let tick = self.tick.get().wrapping_add(1);
         self.tick.set(tick);
         if tick.is_multiple_of(DRIVER_INTERVAL) {
@@ -219,6 +223,7 @@ impl Worker {
     /// One poll.
     #[inline]
     fn run(&self, task: Runnable) {
+        system::point(|| task.header().id().get());
         self.end_search();
         let counters = &self.slot().counters;
         counters.begin(task.header().id().get());
@@ -232,12 +237,14 @@ impl Worker {
         if slot_polls < SLOT_LIMIT {
             if let Some(task) = self.slot().queue.take_slot() {
                 self.slot_polls.set(slot_polls + 1);
-                let (last, address) = (self.last_in_slot.get(), task.address());
-                if last & !7 != address {
-                    self.last_in_slot.set(address);
-                } else if last & 7 < 7 {
-                    self.last_in_slot.set(last + 1);
-                }
+                let (last, times) = self.last_in_slot.get();
+                let id = task.header().id().get();
+                let times = if last == id {
+                    times.saturating_add(1)
+                } else {
+                    0
+                };
+                self.last_in_slot.set((id, times));
                 return Some(task);
             }
             self.slot_polls.set(0);
@@ -355,6 +362,7 @@ impl Worker {
             .filter_map(|index| scheduler.slot(index))
             .find(|slot| !slot.queue.is_slot_empty())?;
         let seen = other.counters.poll_now();
+        system::point(|| 0);
         for _ in 0..SLOT_WATCH {
             if other.queue.is_slot_empty() || other.counters.poll_now() != seen {
                 scheduler.slot_stuck(false);
@@ -418,8 +426,8 @@ impl Worker {
 
     /// Whether the task is one that each of those in the deque wakes.
     fn is_woken_by_all(&self, task: &Runnable) -> bool {
-        let times = self.last_in_slot.get().wrapping_sub(task.address());
-        (SLOT_REPEATS..8).contains(&times) && !self.queue.is_empty()
+        let (last, times) = self.last_in_slot.get();
+        times >= SLOT_REPEATS && last == task.header().id().get() && !self.queue.is_empty()
     }
 
     /// A look into the driver, if nobody is there.
@@ -483,15 +491,15 @@ impl Worker {
             }
             self.searching.set(true);
         }
-        let until = Instant::now() + SPIN;
+        let until = system::now() + SPIN;
         let found = loop {
             if scheduler.is_work() || scheduler.is_stopping() {
                 break true;
             }
-            if Instant::now() >= until {
+            if system::now() >= until {
                 break false;
             }
-            std::hint::spin_loop();
+            system::spin();
         };
         self.spin.spun(found);
         found
@@ -513,7 +521,7 @@ impl Worker {
         let slept = scheduler
             .monitor
             .watch_sleep(idle, self.index, searching, rest, || scheduler.is_work());
-        let slept_at = scheduler.is_threaded().then(Instant::now);
+        let slept_at = scheduler.is_threaded().then(system::now);
         let limit = match slept {
             Sleep::Work => {
                 self.nap.goes_on(Woken::Claimed);
@@ -540,7 +548,7 @@ impl Worker {
                         // Its descriptor was closed by somebody else, say: tasks that need no I/O go on, and nobody spins.
                         drop(driver);
                         slot.parker
-                            .park_until(Instant::now().checked_add(DRIVER_FAILED));
+                            .park_until(system::now().checked_add(DRIVER_FAILED));
                     }
                 }
                 // Counted awake before anybody else can enter the driver: what this turn has found is not woken yet, and time must not go on
@@ -551,12 +559,13 @@ impl Worker {
                 // Whoever is in the driver may not have known that this was the last one awake.
                 scheduler.quieted();
                 slot.parker
-                    .park_until(limit.and_then(|limit| Instant::now().checked_add(limit)));
+                    .park_until(limit.and_then(|limit| system::now().checked_add(limit)));
                 scheduler.idle.wake(self.index)
             }
         };
         if let Some(at) = slept_at {
-            self.spin.slept(at.elapsed(), woken == Woken::Claimed);
+            self.spin
+                .slept(system::elapsed(at), woken == Woken::Claimed);
         }
         self.nap.goes_on(woken);
         self.searching.set(woken != Woken::Unclaimed);
@@ -655,7 +664,7 @@ impl Worker {
             spares.push(self.index);
         }
         scheduler.quieted();
-        let deadline = Instant::now().checked_add(SPARE_KEEP_ALIVE);
+        let deadline = system::now().checked_add(SPARE_KEEP_ALIVE);
         loop {
             // First: one unpark may stand for both, and who goes on to park would wait for another.
             if scheduler.is_stopping() {

@@ -631,6 +631,7 @@ impl Header {
 impl TaskRef {
     /// Asks the task to end; see [`Task::cancel`](super::Task::cancel).
     pub(super) fn request(&self, message: Option<&str>) -> bool {
+        crate::system::preempt();
         if self.header().state.load().is_done() {
             return false;
         }
@@ -668,6 +669,7 @@ impl TaskRef {
 
     /// Ends the task where it is suspended; see [`Task::abort`](super::Task::abort).
     pub(super) fn force(&self, message: Option<&str>) -> bool {
+        crate::system::preempt();
         let header = self.header();
         if header.state.load().is_done() {
             return false;

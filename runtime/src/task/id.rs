@@ -8,17 +8,31 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// How many ids a thread takes from the shared counter at a time: a shared write every 256th spawn does not show.
 const BLOCK: u64 = 256;
 
-/// Identifies a task, for the life of the process. Ids rise within one thread's spawns, not across threads.
+/// Identifies a task, for the life of the process (of one on a simulated runtime: for the life of the simulation). Ids rise within one thread's spawns, not across threads.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(NonZeroU64);
+
+thread_local! {
+    /// The next id, and how many are left of the block.
+    static MINE: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+}
+
+/// Has this thread number its tasks from 1, with as many ids as it wants, until the guard is dropped: a simulation's run numbers them as the one
+/// before.
+#[cfg(feature = "sim")]
+pub(crate) fn number_from_one() -> impl Drop {
+    struct Back((u64, u64));
+    impl Drop for Back {
+        fn drop(&mut self) {
+            MINE.set(self.0);
+        }
+    }
+    Back(MINE.replace((1, u64::MAX)))
+}
 
 impl TaskId {
     pub(crate) fn next() -> Self {
         static NEXT_BLOCK: AtomicU64 = AtomicU64::new(0);
-        thread_local! {
-            // The next id, and how many are left of the block.
-            static MINE: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
-        }
         MINE.with(|mine| {
             let (mut next, mut left) = mine.get();
             if left == 0 {

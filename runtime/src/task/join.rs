@@ -320,6 +320,7 @@ impl<T> Future for Task<T> {
 
     /// A task awaited again after its outcome was given says so with an error; so does one that awaits itself.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        crate::system::preempt();
         let this = &mut *self;
         let mut bare = Bare {
             task: this.task,

@@ -12,7 +12,7 @@ mod requests;
 
 use super::cell::Header;
 use super::raw::{Runnable, Values, new_task};
-use super::{Awaitable, Route, Schedule, Task, TaskError, TaskRef, Why};
+use super::{Awaitable, Ending, Route, Schedule, Task, TaskError, TaskRef, Why};
 use crate::sync_switch::check::{BOUNDED, NARROW, UNBOUNDED, check, planted_bugs_fail};
 use crate::sync_switch::{AtomicPtr, AtomicUsize, Bug};
 use heist_io_driver::leaf;
@@ -134,7 +134,7 @@ impl Schedule for Scheduler {
         self.queue.clone()
     }
 
-    fn release(&self, _: NonNull<Header>) {}
+    fn release(&self, _: NonNull<Header>, _: Ending) {}
 
     fn unhandled(&self, _: TaskRef, error: TaskError) {
         panic!("{error}");

@@ -7,10 +7,12 @@
 //! walk that follows) or refused.
 #![allow(unsafe_code)]
 
+use super::Ending;
 use super::cell::{Header, Links};
 use super::join::TaskRef;
+use crate::sync_switch::{self, Condvar};
 use crossbeam_utils::CachePadded;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use std::ptr::NonNull;
 use std::time::Instant;
 
@@ -18,7 +20,7 @@ pub(crate) struct Registry {
     shards: Box<[CachePadded<Mutex<Shard>>]>,
     /// Notified, under `drain`, whenever a task leaves a closed registry.
     drained: Condvar,
-    drain: Mutex<()>,
+    drain: sync_switch::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -27,7 +29,28 @@ struct Shard {
     len: usize,
     /// How many tasks were ever bound here.
     bound: u64,
+    /// How many of them have ended, and how.
+    ended: Ended,
     closed: bool,
+}
+
+/// How many tasks have ended, by how they did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ended {
+    pub(crate) with_value: u64,
+    pub(crate) cancelled: u64,
+    pub(crate) failed: u64,
+}
+
+/// The books of one shard, all of the same moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Books {
+    pub(crate) bound: u64,
+    pub(crate) ended: Ended,
+    /// Those that stand in the list.
+    pub(crate) listed: u64,
+    /// Those of them that stand in a queue, by their state.
+    pub(crate) queued: u64,
 }
 
 // SAFETY: the pointers lead to headers (Send + Sync) whose registry reference the shard holds.
@@ -38,7 +61,7 @@ impl Registry {
         Self {
             shards: (0..shards.max(1)).map(|_| CachePadded::default()).collect(),
             drained: Condvar::new(),
-            drain: Mutex::new(()),
+            drain: sync_switch::Mutex::new(()),
         }
     }
 
@@ -72,7 +95,9 @@ impl Registry {
     }
 
     /// Takes a task that has ended out of its shard, if it was ever bound, and gives the registry's reference to the caller.
-    pub(crate) fn release(&self, shard: usize, task: NonNull<Header>) {
+    ///
+    /// `ending`: how it is about to end.
+    pub(crate) fn release(&self, shard: usize, task: NonNull<Header>, ending: Ending) {
         let closed = {
             let mut shard = self.shard(shard).lock();
             // SAFETY: rule 3, this shard's lock is held; its neighbours hold the registry's reference too.
@@ -90,6 +115,12 @@ impl Registry {
                 }
             }
             shard.len -= 1;
+            let ended = &mut shard.ended;
+            match ending {
+                Ending::Value => ended.with_value += 1,
+                Ending::Cancelled | Ending::Aborted => ended.cancelled += 1,
+                Ending::Failure => ended.failed += 1,
+            }
             shard.closed
         };
         if closed {
@@ -119,6 +150,28 @@ impl Registry {
         self.shards.iter().map(|shard| shard.lock().bound).sum()
     }
 
+    /// The books of each shard.
+    pub(crate) fn books(&self) -> impl Iterator<Item = Books> {
+        self.shards.iter().map(|shard| {
+            let shard = shard.lock();
+            let mut books = Books {
+                bound: shard.bound,
+                ended: shard.ended,
+                ..Books::default()
+            };
+            let mut next = shard.head;
+            while let Some(task) = next {
+                books.listed += 1;
+                // SAFETY: as in `tasks`.
+                unsafe {
+                    books.queued += u64::from(task.as_ref().state.load().is_queued());
+                    next = links(task, |links| links.next);
+                }
+            }
+            books
+        })
+    }
+
     /// Every task that has not ended, as of some moment during the call.
     pub(crate) fn tasks(&self) -> Vec<TaskRef> {
         let mut tasks = Vec::new();
@@ -141,7 +194,9 @@ impl Registry {
     pub(crate) fn wait_drained(&self, left: usize, deadline: Instant) -> bool {
         let mut drain = self.drain.lock();
         while self.len() > left {
-            if self.drained.wait_until(&mut drain, deadline).timed_out() {
+            let timed_out;
+            (drain, timed_out) = sync_switch::wait_until(&self.drained, drain, Some(deadline));
+            if timed_out {
                 return self.len() <= left;
             }
         }

@@ -122,12 +122,6 @@ impl Runnable {
         unsafe { self.0.as_ref() }
     }
 
-    /// Where the task is: two that are alive are equal if this is.
-    #[inline]
-    pub(crate) fn address(&self) -> usize {
-        self.0.as_ptr().addr()
-    }
-
     /// # Safety
     ///
     /// The caller has just made the task queued, in no queue, and hands the queue's reference over.
@@ -396,7 +390,7 @@ unsafe fn finish<F: Future, S: Schedule, J: Judge<F::Output>>(
         ending = Ending::Failure;
     }
     // SAFETY: rule 6, this thread runs the task.
-    unsafe { with_scheduler::<F, S, _>(task, |scheduler| scheduler.release(task)) };
+    unsafe { with_scheduler::<F, S, _>(task, |scheduler| scheduler.release(task, ending)) };
     let (join_interest, join_waker, watched) = loop {
         cell.stage.with_mut(|stage| {
             // SAFETY: rule 5; the place holds nothing that needs dropping.

@@ -3,7 +3,7 @@
 
 use super::error::TaskError;
 use super::raw::{Runnable, Values, new_task_unchecked};
-use super::{Refusal, Route, Schedule, TaskRef, Why};
+use super::{Ending, Refusal, Route, Schedule, TaskRef, Why};
 use crate::handle::Handle;
 use crate::scheduler::Parker;
 use crate::spawn::Told;
@@ -57,8 +57,8 @@ impl Schedule for RootScheduler {
         RootRoute(self.0.clone())
     }
 
-    fn release(&self, task: NonNull<super::Header>) {
-        self.0.handle.release(task);
+    fn release(&self, task: NonNull<super::Header>, ending: Ending) {
+        self.0.handle.release(task, ending);
     }
 
     fn unhandled(&self, task: TaskRef, error: TaskError) {

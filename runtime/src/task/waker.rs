@@ -3,6 +3,7 @@
 
 use super::cell::Header;
 use super::raw;
+use crate::system;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::ptr::NonNull;
@@ -54,11 +55,13 @@ unsafe fn clone(data: *const ()) -> RawWaker {
 }
 
 unsafe fn wake(data: *const ()) {
+    system::preempt();
     // SAFETY: the waker's reference is given up.
     unsafe { raw::wake_by_value(header(data)) }
 }
 
 unsafe fn wake_by_ref(data: *const ()) {
+    system::preempt();
     // SAFETY: the waker holds, or borrows, a reference.
     unsafe { raw::wake_by_ref(header(data)) }
 }

@@ -3,7 +3,7 @@
 
 use super::super::cell::Header;
 use super::super::raw::{Runnable, Values, new_task};
-use super::super::{Route, Schedule, Task, TaskError, TaskRef, Why};
+use super::super::{Ending, Route, Schedule, Task, TaskError, TaskRef, Why};
 use crate::sync_switch::check::{BOUNDED, check, planted_bugs_fail};
 use crate::sync_switch::{AtomicPtr, AtomicUsize, Bug};
 use loom::thread;
@@ -46,7 +46,7 @@ impl Schedule for Queue {
         self.clone()
     }
 
-    fn release(&self, _: NonNull<Header>) {}
+    fn release(&self, _: NonNull<Header>, _: Ending) {}
 
     fn unhandled(&self, _: TaskRef, error: TaskError) {
         panic!("{error}");

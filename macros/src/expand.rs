@@ -27,7 +27,7 @@ pub(crate) fn expand(kind: Kind, args: TokenStream, item: TokenStream) -> TokenS
         }
     };
     let options = Options::parse(kind, args, &mut errors);
-    let sound = function.check(kind, &mut errors);
+    let sound = function.check(kind, options.is_simulated(), &mut errors);
     let errors = errors.to_compile_errors();
     let function = if sound {
         wrap(kind, &options, function)
@@ -51,6 +51,20 @@ fn wrap(kind: Kind, options: &Options, function: Function) -> TokenStream {
     outer.asyncness = None;
     let (marker, call) = match kind {
         Kind::Main => (None, quote!(#krate::__private::run_main(#builder, #name()))),
+        Kind::Test if options.is_simulated() => {
+            let (builder, seeds) = options.simulation();
+            let marker = quote!(#[::core::prelude::v1::test]);
+            // A test that takes an argument is handed the simulation.
+            let sim = (!sig.inputs.is_empty()).then(|| quote!(sim));
+            let test = quote!(|sim| async move {
+                let _ = sim;
+                #krate::__private::check_outcome(#name(#sim).await)
+            });
+            outer.inputs.clear();
+            outer.output = syn::ReturnType::Default;
+            let call = quote!(#krate::sim::run_test(#builder, #seeds, #test));
+            (Some(marker), call)
+        }
         Kind::Test => {
             let timeout = options.timeout();
             let marker = quote!(#[::core::prelude::v1::test]);

@@ -47,8 +47,8 @@ impl Parse for Function {
 impl Function {
     /// Reports everything about the function that the attribute cannot serve. True if it can be
     /// expanded.
-    pub(crate) fn check(&self, kind: Kind, errors: &mut Errors) -> bool {
-        let complaints = self.complaints(kind);
+    pub(crate) fn check(&self, kind: Kind, simulated: bool, errors: &mut Errors) -> bool {
+        let complaints = self.complaints(kind, simulated);
         let sound = complaints.is_empty();
         for complaint in complaints {
             errors.push(complaint);
@@ -56,7 +56,7 @@ impl Function {
         sound
     }
 
-    fn complaints(&self, kind: Kind) -> Vec<syn::Error> {
+    fn complaints(&self, kind: Kind, simulated: bool) -> Vec<syn::Error> {
         let sig = &self.sig;
         let attribute = kind.attribute();
         let mut complaints = Vec::new();
@@ -73,7 +73,8 @@ impl Function {
             let message = format!("{attribute} takes an `async fn`; write `async fn {name}`");
             complain(&sig.fn_token, message);
         }
-        if !sig.inputs.is_empty() {
+        // A simulated test may take the simulation.
+        if sig.inputs.len() > usize::from(simulated) {
             complain(&sig.inputs, self.arguments_message(kind).to_owned());
         }
         if let Some(variadic) = &sig.variadic {

@@ -73,11 +73,14 @@ pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # Options
 ///
-/// Those of [`main`](macro@main), and one more:
+/// Those of [`main`](macro@main), and these:
 ///
 /// | option | meaning | default |
 /// |---|---|---|
 /// | `timeout_ms = N` | fail the test if it has not ended after N ms; 1 or more | no limit |
+/// | `sim` | run the test in simulations (`heist::sim`, feature `sim`) instead of on a runtime of its own; it may take a `heist::sim::Sim` | |
+/// | `seeds = N` | with `sim`: with how many seeds, each of them twice; `HEIST_SIM_SEED` chooses one | 100 |
+/// | `grain = "polls" \| "calls" \| "steps"` | with `sim`: where the simulated threads take turns | "polls" |
 ///
 /// # Examples
 ///

@@ -8,6 +8,9 @@ use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::{Expr, ExprLit, ExprPath, Lit, LitStr, Path, Token};
 
+/// With how many seeds a simulation is run unless told otherwise.
+const SEEDS: u64 = 100;
+
 /// Which of the two attributes is being expanded.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -35,6 +38,9 @@ impl Kind {
         ];
         if self == Kind::Test {
             forms.push("`timeout_ms = N`");
+            forms.push("`sim`");
+            forms.push("`seeds = N`");
+            forms.push("`grain = \"polls\" | \"calls\" | \"steps\"`");
         }
         forms.join(", ")
     }
@@ -49,6 +55,9 @@ pub(crate) struct Options {
     start_paused: Option<Given<bool>>,
     krate: Option<Given<Path>>,
     timeout_ms: Option<Given<u64>>,
+    sim: Option<Given<()>>,
+    seeds: Option<Given<u64>>,
+    grain: Option<Given<Ident>>,
 }
 
 /// A value and the place it came from.
@@ -86,7 +95,36 @@ impl Options {
                  worker threads; remove one of the two",
             ));
         }
+        options.check_simulation(errors);
         options
+    }
+
+    /// What goes with a simulation, and what only with one.
+    fn check_simulation(&self, errors: &mut Errors) {
+        let place = |expr: Option<&Expr>| expr.map(ToTokens::to_token_stream);
+        let only_real = [
+            place(self.current_thread.as_ref().map(|given| &given.expr)),
+            place(self.start_paused.as_ref().map(|given| &given.expr)),
+            place(self.timeout_ms.as_ref().map(|given| &given.expr)),
+            place(self.name.as_ref().map(|given| &given.expr)),
+        ];
+        let only_simulated = [
+            place(self.seeds.as_ref().map(|given| &given.expr)),
+            place(self.grain.as_ref().map(|given| &given.expr)),
+        ];
+        let (wrong, message) = match &self.sim {
+            Some(_) => (
+                only_real.into_iter().flatten().next(),
+                "a simulation has virtual time and several workers on one thread: `flavor`, `start_paused`, `timeout_ms` and `name` do not go with `sim`",
+            ),
+            None => (
+                only_simulated.into_iter().flatten().next(),
+                "`seeds` and `grain` are options of a simulation: add `sim`",
+            ),
+        };
+        if let Some(wrong) = wrong {
+            errors.push(syn::Error::new_spanned(wrong, message));
+        }
     }
 
     fn apply(&mut self, kind: Kind, Setting { name, value }: Setting) -> syn::Result<()> {
@@ -113,6 +151,15 @@ impl Options {
                 positive(&name, &value)?,
                 &value,
             ),
+            "sim" if kind == Kind::Test => put(&mut self.sim, &name, flag(&name, &value)?, &value),
+            "seeds" if kind == Kind::Test => {
+                put(&mut self.seeds, &name, positive(&name, &value)?, &value)
+            }
+            "grain" if kind == Kind::Test => put(&mut self.grain, &name, grain(&value)?, &value),
+            "sim" | "seeds" | "grain" => Err(syn::Error::new(
+                name.span(),
+                format!("`{written}` is an option of #[heist::test]"),
+            )),
             "timeout_ms" => Err(syn::Error::new(
                 name.span(),
                 "`timeout_ms` is an option of #[heist::test]; for a limit in `main`, put \
@@ -154,6 +201,25 @@ impl Options {
             builder.extend(quote!(.start_paused(#value)));
         }
         builder
+    }
+
+    /// Whether the test runs in a simulation.
+    pub(crate) fn is_simulated(&self) -> bool {
+        self.sim.is_some()
+    }
+
+    /// The expression that makes the simulation's builder, and that of how many seeds it has.
+    pub(crate) fn simulation(&self) -> (TokenStream, TokenStream) {
+        let krate = self.krate();
+        let mut builder = quote!(#krate::sim::Builder::new());
+        if let Some(Given { value, .. }) = &self.worker_threads {
+            builder.extend(quote!(.workers(#value)));
+        }
+        if let Some(Given { value, .. }) = &self.grain {
+            builder.extend(quote!(.grain(#krate::sim::Grain::#value)));
+        }
+        let seeds = self.seeds.as_ref().map_or(SEEDS, |given| given.value);
+        (builder, seeds.to_token_stream())
     }
 
     /// The expression of the hang limit, an `Option<Duration>`.
@@ -201,6 +267,10 @@ impl Parse for Setting {
             return Err(input.error("expected an option of the form `name = value`"));
         }
         let name = input.call(Ident::parse_any)?;
+        if name == "sim" && !input.peek(Token![=]) {
+            let value = syn::parse_quote_spanned!(name.span()=> true);
+            return Ok(Setting { name, value });
+        }
         if !input.peek(Token![=]) {
             let message = format!("expected a value: `{} = ...`", name.unraw());
             return Err(syn::Error::new(name.span(), message));
@@ -270,6 +340,32 @@ fn boolean(name: &Ident, expr: &Expr) -> syn::Result<bool> {
             format!("`{name}` takes `true` or `false`"),
         )),
     }
+}
+
+/// An option that is there or not.
+fn flag(name: &Ident, expr: &Expr) -> syn::Result<()> {
+    match boolean(name, expr)? {
+        true => Ok(()),
+        false => Err(syn::Error::new_spanned(
+            expr,
+            format!("leave `{name}` out instead"),
+        )),
+    }
+}
+
+fn grain(expr: &Expr) -> syn::Result<Ident> {
+    let variant = match string(expr).map(LitStr::value).as_deref() {
+        Some("polls") => "Polls",
+        Some("calls") => "Calls",
+        Some("steps") => "Steps",
+        _ => {
+            return Err(syn::Error::new_spanned(
+                expr,
+                "`grain` is \"polls\", \"calls\" or \"steps\"",
+            ));
+        }
+    };
+    Ok(Ident::new(variant, proc_macro2::Span::call_site()))
 }
 
 /// True for the current-thread flavor.

@@ -8,9 +8,9 @@
 
 use crate::handle::{Handle, HandleRoute};
 use crate::spawn::Told;
+use crate::sync_switch::Mutex;
 use crate::task::{Ending, Header, Route, Schedule, TaskError, TaskRef, Values, Why, new_task};
 use heist_io_driver::time::{Sleep, sleep, sleep_until};
-use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::Location;

@@ -45,6 +45,31 @@ pub fn run_test<F: Future>(builder: Builder, limit: Option<Duration>, test: F) -
     finish(&runtime, test)
 }
 
+/// What a test may give.
+pub trait Outcome {
+    /// Ends the test if it has failed.
+    #[track_caller]
+    fn check(self);
+}
+
+impl Outcome for () {
+    fn check(self) {}
+}
+
+impl<E: std::fmt::Debug> Outcome for Result<(), E> {
+    fn check(self) {
+        if let Err(error) = self {
+            panic!("the test gave an error: {error:?}");
+        }
+    }
+}
+
+/// Sees whether a test that runs as a task has failed.
+#[track_caller]
+pub fn check_outcome(outcome: impl Outcome) {
+    outcome.check();
+}
+
 #[track_caller]
 fn build(builder: Builder) -> Runtime {
     match builder.build() {

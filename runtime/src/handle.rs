@@ -9,6 +9,7 @@ use crate::metrics::Metrics;
 use crate::scheduler::{Scheduler, Worker};
 use crate::shutdown::Shutdown;
 use crate::spawn::Told;
+use crate::sync_switch::Mutex;
 use crate::system;
 use crate::task::{
     Ending, Header, Judge, PollRoot, Refusal, Registry, Results, Root, Route, Runnable, Schedule,
@@ -16,7 +17,6 @@ use crate::task::{
 };
 use crate::trace;
 use heist_io_driver::{Clock, fork, leaf};
-use parking_lot::Mutex;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::Location;

@@ -53,5 +53,5 @@ pub use threadsafe::{concurrent, run_coroutine_threadsafe, try_run_coroutine_thr
 /// What the macros expand to. No part of the public interface.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::entry::{run_main, run_test};
+    pub use crate::entry::{check_outcome, run_main, run_test};
 }

@@ -37,20 +37,18 @@ pub(crate) use watch::Monitor;
 pub(crate) use worker::Worker;
 
 use crate::handle::Handle;
-use crate::sync_switch::{self, Condvar, fence, wait_until};
-use crate::system::{Thread, ThreadId};
+use crate::sync_switch::{AtomicBool, AtomicU32, AtomicUsize, Condvar, Mutex, fence, wait_until};
+use crate::system::{self, Thread, ThreadId};
 use crate::task::{Refusal, Runnable, TaskError};
 use crate::trace;
 use crossbeam_deque::Injector;
 use crossbeam_utils::CachePadded;
 use heist_io_driver::{Driver, Handle as IoHandle};
 use idle::Idle;
-use parking_lot::Mutex;
 use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{
-    AtomicBool, AtomicU32, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed,
-    Ordering::Release, Ordering::SeqCst,
+    Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst,
 };
 use std::time::Instant;
 
@@ -74,7 +72,8 @@ pub(crate) struct Scheduler {
     workers: usize,
     /// Whether the workers are threads of their own; else one worker that borrows the thread of `block_on`.
     threaded: bool,
-    driver: Mutex<Driver>,
+    /// Held for as long as somebody waits in it; all but the last look only whether it is free.
+    driver: parking_lot::Mutex<Driver>,
     io: IoHandle,
     /// Threads without a permit that wait to stand in for another. Invariant: a permit that is taken from a thread or given to one changes
     /// hands under this lock, and so does whether a thread is astray; so the slots listed here have no permit.
@@ -82,7 +81,7 @@ pub(crate) struct Scheduler {
     pub(crate) monitor: Monitor,
     stopping: AtomicBool,
     threads: Mutex<Vec<Thread>>,
-    live: sync_switch::Mutex<usize>,
+    live: Mutex<usize>,
     exited: Condvar,
     /// Roots that can run: woken and not yet polled, or in their poll. A paused clock stands still while there is one.
     roots: AtomicUsize,
@@ -130,13 +129,13 @@ impl Scheduler {
             slot_count: AtomicUsize::new(0),
             workers,
             threaded,
-            driver: Mutex::new(driver),
+            driver: parking_lot::Mutex::new(driver),
             io,
             spares: Mutex::new(Vec::new()),
             monitor: Monitor::new(),
             stopping: AtomicBool::new(false),
             threads: Mutex::new(Vec::new()),
-            live: sync_switch::Mutex::new(0),
+            live: Mutex::new(0),
             exited: Condvar::new(),
             roots: AtomicUsize::new(0),
             thread,
@@ -196,6 +195,7 @@ impl Scheduler {
     /// Queues a task from a thread that is none of the workers.
     pub(crate) fn inject(&self, task: Runnable) {
         self.injector.push(task);
+        system::step();
         self.notify();
         // Pairs, by the fence in `notify`, with the one in `stop`: either this sees that the workers leave, or the last one sees the task.
         if self.is_stopping() {

@@ -30,6 +30,7 @@
 //! them for good. Thread-locals are one for all simulated threads.
 
 mod actor;
+mod cancel;
 mod order;
 mod report;
 mod thread;
@@ -121,8 +122,24 @@ pub struct Builder {
     workers: Option<usize>,
     policy: Option<Policy>,
     max_turns: usize,
-    preempt: bool,
+    grain: Grain,
     configure: Arc<dyn Fn(crate::Builder) -> crate::Builder>,
+}
+
+/// Where the threads of a simulation take turns. The finer, the more it finds, and the longer a run is.
+///
+/// From [`Calls`](Self::Calls) on that is in the middle of polls too: a test whose futures hold a lock of std's while they call heist, or whose channels wake with
+/// their own lock held, would stop there for good.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Grain {
+    /// Between polls, and where a thread waits.
+    #[default]
+    Polls,
+    /// Also where a poll spawns, wakes, cancels or awaits a handle.
+    Calls,
+    /// Also before each step of the runtime's own protocols: every change of a task's state, of the idle counts, of a slot, every lock.
+    Steps,
 }
 
 /// What a simulation gave.
@@ -153,7 +170,7 @@ impl Builder {
             workers: None,
             policy: None,
             max_turns: MAX_TURNS,
-            preempt: false,
+            grain: Grain::Polls,
             configure: Arc::new(|builder| builder),
         }
     }
@@ -182,10 +199,9 @@ impl Builder {
         self
     }
 
-    /// Whether others may run in the middle of a poll too, where the task spawns, wakes, cancels or asks a handle. Off by default: a test whose futures hold a
-    /// lock of std's there would stop for good.
-    pub fn preempt_polls(mut self, preempt: bool) -> Self {
-        self.preempt = preempt;
+    /// How often the simulated threads take turns. The default is [`Grain::Polls`].
+    pub fn grain(mut self, grain: Grain) -> Self {
+        self.grain = grain;
         self
     }
 
@@ -277,7 +293,7 @@ impl Builder {
             },
         };
         let order = Order::new(self.policy.unwrap_or(drawn), CHANGES_WITHIN, &mut rng);
-        let world = World::new(seed, order, self.max_turns, self.preempt);
+        let world = World::new(seed, order, self.max_turns, self.grain);
         let Some(_here) = world::enter(&world) else {
             return Err(Failure::new(seed, Kind::Nested));
         };

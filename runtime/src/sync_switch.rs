@@ -1,4 +1,4 @@
-//! The one place that chooses between the real primitives and loom's. (Where the real ones wait, a simulation may step in: see `system`.)
+//! The one place that chooses between the real primitives, loom's, and, with feature `sim`, those that a simulation can step through (`stepped`).
 //!
 //! The protocol cores (`task::state`, `task::cell`, `scheduler::idle`, `scheduler::park`, the sleep of `scheduler::watch`) import their
 //! atomics and cells from here, so that the code that ships is the code that is model-checked:
@@ -7,12 +7,9 @@
 
 #[cfg(not(loom))]
 mod imp {
-    use crate::system;
-    pub(crate) use parking_lot::{Mutex, MutexGuard};
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, fence};
+    pub(crate) use std::sync::atomic::{AtomicUsize as AtomicWord, fence};
     pub(crate) use std::thread::LocalKey;
     pub(crate) use std::thread_local;
-    use std::time::Instant;
 
     /// `std::cell::UnsafeCell` with loom's closure interface, so that loom can see each access.
     #[derive(Debug)]
@@ -36,66 +33,30 @@ mod imp {
         }
     }
 
-    /// parking_lot's condvar, on which a simulation's threads wait too.
-    #[derive(Debug, Default)]
-    pub(crate) struct Condvar(parking_lot::Condvar);
-
-    impl Condvar {
-        pub(crate) const fn new() -> Self {
-            Self(parking_lot::Condvar::new())
-        }
-
-        /// Its name in a simulation.
-        fn key(&self) -> usize {
-            std::ptr::from_ref(self).addr()
-        }
-
-        pub(crate) fn notify_one(&self) {
-            match system::here() {
-                Some(world) => world.notify(self.key(), false),
-                None => drop(self.0.notify_one()),
-            }
-        }
-
-        pub(crate) fn notify_all(&self) {
-            match system::here() {
-                Some(world) => world.notify(self.key(), true),
-                None => drop(self.0.notify_all()),
-            }
-        }
-    }
-
-    /// Blocks until notified, until `deadline` at the latest; true if that has passed. The guard is taken and given back, as loom's (std-like) condvar wants
-    /// it.
-    pub(crate) fn wait_until<'a, T>(
-        condvar: &Condvar,
-        mut guard: MutexGuard<'a, T>,
-        deadline: Option<Instant>,
-    ) -> (MutexGuard<'a, T>, bool) {
-        let timed_out = match (system::here(), deadline) {
-            (Some(world), _) => {
-                let wait = || world.wait(condvar.key(), deadline);
-                MutexGuard::unlocked(&mut guard, wait)
-            }
-            (None, Some(deadline)) => condvar.0.wait_until(&mut guard, deadline).timed_out(),
-            (None, None) => {
-                condvar.0.wait(&mut guard);
-                false
-            }
-        };
-        (guard, timed_out)
-    }
+    #[cfg(not(feature = "sim"))]
+    pub(crate) use super::plain::*;
+    #[cfg(feature = "sim")]
+    pub(crate) use super::stepped::*;
 
     /// A bug that a model plants to show that it would be caught; in a real build there is none.
+    #[cfg(not(feature = "planted-bugs"))]
     #[inline(always)]
     pub(crate) const fn planted(_: super::Bug) -> bool {
         false
+    }
+
+    /// Whether `bug` was asked for, for the simulation's scenarios to catch.
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) fn planted(bug: super::Bug) -> bool {
+        super::is_planted(bug)
     }
 }
 
 #[cfg(loom)]
 mod imp {
     pub(crate) use super::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize};
+    /// A task's state word.
+    pub(crate) use AtomicUsize as AtomicWord;
     pub(crate) use loom::sync::atomic::fence;
     pub(crate) use loom::thread::LocalKey;
 
@@ -207,18 +168,28 @@ mod imp {
 
     /// Whether the model of this process was asked to plant `bug` (see [`super::Bug`]).
     pub(crate) fn planted(bug: super::Bug) -> bool {
-        static PLANTED: std::sync::OnceLock<String> = std::sync::OnceLock::new();
-        let name = PLANTED.get_or_init(|| std::env::var("HEIST_PLANT").unwrap_or_default());
-        !name.is_empty() && *name == format!("{bug:?}")
+        super::is_planted(bug)
     }
 }
 
 pub(crate) use imp::*;
 
+/// Whether `HEIST_PLANT` names this bug.
+#[cfg(any(loom, feature = "planted-bugs"))]
+fn is_planted(bug: Bug) -> bool {
+    static PLANTED: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    let name = PLANTED.get_or_init(|| std::env::var("HEIST_PLANT").unwrap_or_default());
+    !name.is_empty() && *name == format!("{bug:?}")
+}
+
 pub(crate) mod channel;
 
 #[cfg(loom)]
 mod atomic;
+#[cfg(not(any(loom, feature = "sim")))]
+mod plain;
+#[cfg(all(feature = "sim", not(loom)))]
+mod stepped;
 
 /// The bugs that models plant, each named for what it does wrong. A model that passes with its bug proves nothing, so every model is run
 /// again, in a child process, with each of its bugs planted, and has to fail (`check::planted_bugs_fail`).

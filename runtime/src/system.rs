@@ -59,6 +59,14 @@ pub(crate) fn preempt() {
     }
 }
 
+/// As [`preempt`], between any two steps of a protocol.
+#[inline(always)]
+pub(crate) fn step() {
+    if let Some(world) = here() {
+        world.step();
+    }
+}
+
 /// A thread, to wait for its end.
 pub(crate) struct Thread(Kind);
 
@@ -189,15 +197,15 @@ mod nowhere {
             match *self {}
         }
 
-        pub(crate) fn notify(&self, _key: usize, _all: bool) {
-            match *self {}
-        }
-
         pub(crate) fn point(&self, _what: u64) {
             match *self {}
         }
 
         pub(crate) fn preempt(&self) {
+            match *self {}
+        }
+
+        pub(crate) fn step(&self) {
             match *self {}
         }
 

@@ -1,4 +1,4 @@
-use heist::sim::{self, Builder, Policy, Sim};
+use heist::sim::{self, Builder, Grain, Policy, Sim};
 use heist::time::sleep;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -200,4 +200,102 @@ fn blocking_closures_and_block_on_inside_a_task() {
             assert_eq!(blocking.await.unwrap() + inner.await.unwrap(), 42);
         })
         .unwrap();
+}
+
+#[test]
+fn a_finer_grain_has_more_turns_and_the_same_value() {
+    let mut before = 0;
+    for grain in [Grain::Polls, Grain::Calls, Grain::Steps] {
+        let run = Builder::new().workers(3).grain(grain).check(|_| async {
+            let tasks: Vec<_> = (0..20).map(|n| heist::spawn(async move { n })).collect();
+            let mut sum = 0;
+            for task in tasks {
+                sum += task.await.unwrap();
+            }
+            sum
+        });
+        let run = run.unwrap();
+        assert_eq!(run.value, 190);
+        assert!(run.turns > before, "{grain:?}: {} turns", run.turns);
+        before = run.turns;
+    }
+}
+
+#[heist::test(sim, seeds = 30, worker_threads = 2, grain = "steps")]
+async fn the_attribute_runs_a_test_in_simulations(sim: Sim) {
+    let thread = sim.thread("outside", || 1);
+    assert_eq!(thread.await + heist::spawn(async { 2 }).await.unwrap(), 3);
+}
+
+#[heist::test(sim)]
+async fn a_test_may_give_a_result() -> Result<(), heist::TaskError> {
+    heist::spawn(async { sleep(Duration::from_secs(1)).await }).await
+}
+
+#[heist::test(sim, seeds = 3)]
+#[should_panic = "the test gave an error"]
+async fn an_error_fails_the_test() -> Result<(), heist::TaskError> {
+    let task = heist::spawn(std::future::pending());
+    task.cancel(None);
+    task.await
+}
+
+/// Moves three items on; cancelled in between, the careless one loses what it holds.
+fn moves_items(careful: bool) -> Result<usize, sim::Failure> {
+    let held = Arc::new(AtomicU64::new(0));
+    let (taken, seen) = (held.clone(), held.clone());
+    let moves = move |_: Sim| {
+        taken.store(0, SeqCst);
+        let taken = taken.clone();
+        async move {
+            let (from, to) = (heist::sync::Queue::new(0), heist::sync::Queue::new(0));
+            for item in 0..3 {
+                from.put(item).await.unwrap();
+            }
+            for _ in 0..3 {
+                let item: u32 = from.get().await.unwrap();
+                taken.fetch_add(1, SeqCst);
+                if !careful {
+                    heist::task::yield_now().await;
+                }
+                to.put_nowait(item).unwrap();
+                taken.fetch_sub(1, SeqCst);
+                heist::task::yield_now().await;
+            }
+        }
+    };
+    Builder::new().cancel_at_every_await(moves, move |_| {
+        assert_eq!(seen.load(SeqCst), 0, "an item is lost");
+    })
+}
+
+#[test]
+fn what_a_cancellation_loses_is_found() {
+    let awaits = moves_items(true).unwrap();
+    assert!(awaits >= 3, "{awaits}");
+    let failure = moves_items(false).unwrap_err();
+    assert!(failure.is_panic());
+    assert!(failure.to_string().contains("an item is lost"), "{failure}");
+    assert!(
+        failure.to_string().contains("cancelled at await 1"),
+        "{failure}"
+    );
+}
+
+#[test]
+fn what_a_cancellation_leaves_behind_is_found() {
+    let leaves = |_| async {
+        let child = heist::spawn(std::future::pending::<()>());
+        heist::task::yield_now().await;
+        child.cancel(None);
+    };
+    let failure = Builder::new()
+        .cancel_at_every_await(leaves, drop)
+        .unwrap_err();
+    assert!(
+        failure
+            .to_string()
+            .contains("left behind, cancelled at await 1"),
+        "{failure}"
+    );
 }

@@ -5,9 +5,10 @@
 //! been in one poll for long (`steal_slot`): stealing a fresh one would undo what the slot is for.
 #![allow(unsafe_code)]
 
+use crate::sync_switch::AtomicPtr;
 use crate::task::{Header, Runnable};
 use crossbeam_deque::{Injector, Steal, Stealer, Worker as Deque};
-use std::sync::atomic::{AtomicPtr, Ordering::AcqRel, Ordering::Relaxed};
+use std::sync::atomic::{Ordering::AcqRel, Ordering::Relaxed};
 
 /// The owner's end.
 pub(crate) struct LocalQueue {

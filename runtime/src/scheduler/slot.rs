@@ -2,18 +2,18 @@
 
 use super::park::Parker;
 use super::queue::{LocalQueue, SharedQueue, queue};
+use crate::sync_switch::{AtomicBool, AtomicU32};
 use crate::task::Runnable;
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 use std::sync::atomic::{
-    AtomicBool, AtomicU8, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed,
-    Ordering::Release,
+    AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
 
-const NONE: u8 = 0;
-const HELD: u8 = 1;
+const NONE: u32 = 0;
+const HELD: u32 = 1;
 /// Held by a thread that sleeps: nobody may take it, since `idle` counts it among the sleepers and would not count who has it next.
-const KEPT: u8 = 2;
+const KEPT: u32 = 2;
 
 /// What others see of a worker.
 pub(crate) struct Slot {
@@ -21,7 +21,7 @@ pub(crate) struct Slot {
     pub(super) parker: CachePadded<Parker>,
     /// Whether the slot's thread may run tasks: `NONE`, `HELD` or `KEPT`. Taken from a thread and given to it under the lock of
     /// `Scheduler::spares`; only its own thread makes it `KEPT`.
-    permit: CachePadded<AtomicU8>,
+    permit: CachePadded<AtomicU32>,
     /// Whether the slot's thread runs on in a poll without a permit: it was found blocked, or has blocked and goes on. Set and cleared
     /// under the same lock.
     stray: AtomicBool,
@@ -120,7 +120,7 @@ impl Slot {
         Self {
             queue: CachePadded::new(shared),
             parker: CachePadded::new(Parker::new()),
-            permit: CachePadded::default(),
+            permit: CachePadded::new(AtomicU32::new(NONE)),
             stray: AtomicBool::new(false),
             counters: CachePadded::default(),
             seat: Mutex::new(Seat::Vacant(mine)),

@@ -13,6 +13,8 @@ use std::io;
 pub struct Failure {
     seed: u64,
     kind: Kind,
+    /// In which of several runs with this seed.
+    at: Option<String>,
 }
 
 pub(super) enum Kind {
@@ -25,13 +27,25 @@ pub(super) enum Kind {
     /// These threads did not end, though all was told to.
     Abandoned(Vec<String>),
     Different(String),
+    /// These tasks live on, after this.
+    LeftBehind(String, String),
     Build(io::Error),
     Nested,
 }
 
 impl Failure {
     pub(super) fn new(seed: u64, kind: Kind) -> Self {
-        Self { seed, kind }
+        Self {
+            seed,
+            kind,
+            at: None,
+        }
+    }
+
+    /// Says in which of several runs it was.
+    pub(super) fn at(mut self, at: String) -> Self {
+        self.at = Some(at);
+        self
     }
 
     /// The seed that it fails with.
@@ -81,9 +95,15 @@ impl fmt::Display for Failure {
                 f,
                 "the same seed went two ways, so something other than the seed decides here: {difference}"
             ),
+            Kind::LeftBehind(after, tasks) => {
+                write!(f, "tasks that were left behind, {after}:{tasks}")
+            }
             Kind::Build(error) => write!(f, "the runtime could not be built: {error}"),
             Kind::Nested => f.write_str("a simulation cannot be run inside a simulation"),
         }?;
+        if let Some(at) = &self.at {
+            write!(f, "\n{at}")?;
+        }
         write!(f, "\nseed {seed}: run it again with {}={seed}", super::SEED)
     }
 }

@@ -10,6 +10,7 @@
 //! **What an actor has of its own**: its stack, and of the thread-locals those that say where a thread is ([`ThreadState`]). All other thread-locals, a user's
 //! too, are one for all of them.
 
+use super::Grain;
 use super::actor::{Resumed, Routine};
 use super::order::Order;
 use crate::{context, current};
@@ -45,8 +46,7 @@ pub(crate) struct World {
     drivers: RefCell<Vec<Io>>,
     trace: RefCell<Vec<Turn>>,
     max_turns: Cell<usize>,
-    /// Whether points in the middle of polls count.
-    preempt: bool,
+    grain: Grain,
 }
 
 /// Who ran, and what it was about to do.
@@ -133,7 +133,7 @@ pub(super) fn enter(world: &Rc<World>) -> Option<impl Drop> {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, order: Order, max_turns: usize, preempt: bool) -> Rc<Self> {
+    pub(super) fn new(seed: u64, order: Order, max_turns: usize, grain: Grain) -> Rc<Self> {
         Rc::new(Self {
             seed,
             base: Instant::now(),
@@ -147,7 +147,7 @@ impl World {
             drivers: RefCell::default(),
             trace: RefCell::default(),
             max_turns: Cell::new(max_turns),
-            preempt,
+            grain,
         })
     }
 
@@ -245,7 +245,14 @@ impl World {
 
     /// Others may run here, if this is no poll, or the test can bear that in the middle of one.
     pub(crate) fn preempt(&self) {
-        if self.preempt || current::frame().is_null() {
+        if self.grain >= Grain::Calls || current::frame().is_null() {
+            self.point(0);
+        }
+    }
+
+    /// Others may run here, if the test can bear that anywhere.
+    pub(crate) fn step(&self) {
+        if self.grain == Grain::Steps {
             self.point(0);
         }
     }

@@ -10,9 +10,8 @@
 use super::Ending;
 use super::cell::{Header, Links};
 use super::join::TaskRef;
-use crate::sync_switch::{self, Condvar};
+use crate::sync_switch::{Condvar, Mutex, wait_until};
 use crossbeam_utils::CachePadded;
-use parking_lot::Mutex;
 use std::ptr::NonNull;
 use std::time::Instant;
 
@@ -20,7 +19,7 @@ pub(crate) struct Registry {
     shards: Box<[CachePadded<Mutex<Shard>>]>,
     /// Notified, under `drain`, whenever a task leaves a closed registry.
     drained: Condvar,
-    drain: sync_switch::Mutex<()>,
+    drain: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -61,7 +60,7 @@ impl Registry {
         Self {
             shards: (0..shards.max(1)).map(|_| CachePadded::default()).collect(),
             drained: Condvar::new(),
-            drain: sync_switch::Mutex::new(()),
+            drain: Mutex::new(()),
         }
     }
 
@@ -195,7 +194,7 @@ impl Registry {
         let mut drain = self.drain.lock();
         while self.len() > left {
             let timed_out;
-            (drain, timed_out) = sync_switch::wait_until(&self.drained, drain, Some(deadline));
+            (drain, timed_out) = wait_until(&self.drained, drain, Some(deadline));
             if timed_out {
                 return self.len() <= left;
             }

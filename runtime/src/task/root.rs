@@ -7,7 +7,7 @@ use super::{Ending, Refusal, Route, Schedule, TaskRef, Why};
 use crate::handle::Handle;
 use crate::scheduler::Parker;
 use crate::spawn::Told;
-use parking_lot::Mutex;
+use crate::sync_switch::Mutex;
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use super::in_turn::drop_in_turn;
 use super::repr::Phase;
 use super::tree::{RegionRef, Target};
 use super::{Task, TaskError, TaskRef};
-use parking_lot::Mutex;
+use crate::sync_switch::Mutex;
 use std::fmt;
 use std::mem;
 use std::pin::Pin;

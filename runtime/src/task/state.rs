@@ -23,7 +23,8 @@
 //! before the poll that the wake-up causes (also when the task was queued already: the word is written all the same), and
 //! what one poll did happens before the next, on whichever worker.
 
-use crate::sync_switch::{AtomicUsize, Bug, planted};
+use crate::sync_switch::{AtomicWord, Bug, planted};
+use crate::system;
 use std::fmt;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
@@ -525,12 +526,12 @@ impl fmt::Debug for Snapshot {
 
 /// The state word.
 #[derive(Debug)]
-pub(crate) struct State(AtomicUsize);
+pub(crate) struct State(AtomicWord);
 
 impl State {
     /// A task about to be queued for the first time, with `references` of them (registry, handle, queue).
     pub(crate) fn new(references: usize) -> Self {
-        Self(AtomicUsize::new(
+        Self(AtomicWord::new(
             QUEUED | JOIN_INTEREST | (references * REF_ONE),
         ))
     }
@@ -549,6 +550,7 @@ impl State {
     /// release what its thread wrote to the poll to come.
     #[inline]
     fn update<A>(&self, step: impl Fn(Snapshot) -> (Snapshot, A)) -> A {
+        system::step();
         let mut now = self.0.load(Relaxed);
         loop {
             let (next, answer) = step(Snapshot(now));

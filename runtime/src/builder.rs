@@ -238,10 +238,6 @@ impl Builder {
             driver.clock.set_auto_advance(false);
         }
         let driver = Driver::new(driver)?;
-        #[cfg(feature = "sim")]
-        if let Some(world) = system::here() {
-            world.adopt(driver.handle());
-        }
         let scheduler = Scheduler::new(driver, workers, self.threaded, self.thread);
         let config = Config {
             exception_handler: self.exception_handler,
@@ -252,6 +248,10 @@ impl Builder {
             debug: self.debug,
         };
         let handle = Handle::new(scheduler, pool, config);
+        #[cfg(feature = "sim")]
+        if let Some(world) = system::here() {
+            world.adopt(&handle);
+        }
         if self.threaded {
             handle.scheduler().start(&handle)?;
         }

@@ -40,12 +40,12 @@ pub use order::Policy;
 pub use report::Failure;
 pub use thread::Thread;
 
-use crate::handle::Handle;
 use crate::task::{Task, TaskError, id};
 use crate::{Runtime, ShutdownReport};
 use order::Order;
 use report::Kind;
-use std::cell::RefCell;
+use std::any::Any;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -276,12 +276,55 @@ impl Builder {
         }
     }
 
+    /// Runs `main` once, on a simulated thread that is in no runtime: for a test that builds its runtimes itself. How many workers they have, and that they
+    /// are shut down, is its own affair.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong, a panic of `main` included.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let run = heist_runtime::sim::Builder::new().run_main(|_| {
+    ///     let runtime = heist_runtime::Runtime::new().unwrap();
+    ///     runtime.block_on(async { 6 * 7 }).unwrap()
+    /// });
+    /// assert_eq!(run.unwrap().value, 42);
+    /// ```
+    pub fn run_main<T: 'static>(
+        &self,
+        main: impl FnOnce(Sim) -> T + 'static,
+    ) -> Result<Run<T>, Failure> {
+        let simulated = self.simulate(|stage, _| {
+            let main = catch_unwind(AssertUnwindSafe(|| main(Sim(()))));
+            stage.end(main.map_or_else(Ended::Panicked, Ended::Value));
+        });
+        simulated.map(|(run, _)| run)
+    }
+
     fn run_traced<F, Fut>(&self, test: F) -> Result<(Run<Fut::Output>, report::Trace), Failure>
     where
         F: FnOnce(Sim) -> Fut + 'static,
         Fut: Future + Send + 'static,
         Fut::Output: Send + 'static,
     {
+        let configure = self.configure.clone();
+        self.simulate(move |stage, workers| {
+            let builder = configure(crate::Builder::new()).worker_threads(workers);
+            let ended = match builder.build() {
+                Ok(runtime) => stage.perform(&runtime, test),
+                Err(error) => Ended::NotBuilt(error),
+            };
+            stage.end(ended);
+        })
+    }
+
+    /// Runs a world whose first thread does `main`, which is told how many workers the seed has drawn.
+    fn simulate<T: 'static>(
+        &self,
+        main: impl FnOnce(&Stage<T>, usize) + 'static,
+    ) -> Result<(Run<T>, report::Trace), Failure> {
         let seed = seed_of_environment().unwrap_or(self.seed);
         let mut rng = fastrand::Rng::with_seed(seed);
         let drawn = rng.u64(1..=WORKERS);
@@ -299,13 +342,12 @@ impl Builder {
         };
         let _ids = id::number_from_one();
         let _rng = seed_thread_rng(seed);
-        let builder = (self.configure)(crate::Builder::new()).worker_threads(workers);
         let stage = Rc::new(Stage::default());
-        let main = {
-            let (stage, world) = (stage.clone(), world.clone());
-            move || stage.play(&world, builder, test)
+        let body = {
+            let stage = stage.clone();
+            move || main(&stage, workers)
         };
-        let outcome = match world.start("test".into(), Box::new(main)) {
+        let outcome = match world.start("main".into(), Box::new(body)) {
             Ok(_) => self.direct(&world, &stage),
             Err(error) => Err(Kind::Build(error)),
         };
@@ -336,8 +378,7 @@ impl Builder {
         let stuck = match halt {
             Halt::Ended => None,
             Halt::Deadlock | Halt::Endless => {
-                let handle = stage.handle.borrow().clone();
-                let report = report::standstill(halt, world, handle.as_ref());
+                let report = report::standstill(halt, world);
                 // What can end, ends: what the test has on its stacks is dropped as it would be.
                 stage.give_up(world);
                 world.run_on(self.max_turns);
@@ -354,7 +395,7 @@ impl Builder {
             (None, Some(Ended::Unbalanced(audit))) => Err(Kind::Unbalanced(audit)),
             (None, Some(Ended::Cancelled(error))) => Err(Kind::Cancelled(error)),
             (None, Some(Ended::Value(value))) => Ok(value),
-            (None, None) => Err(Kind::Abandoned(vec!["test".into()])),
+            (None, None) => Err(Kind::Abandoned(vec!["main".into()])),
         }
     }
 }
@@ -387,16 +428,15 @@ fn seed_thread_rng(seed: u64) -> impl Drop {
     back
 }
 
-/// What the test's own thread and the world's host say to each other.
+/// What the first thread and the world's host say to each other.
 struct Stage<T> {
-    handle: RefCell<Option<Handle>>,
     ended: RefCell<Option<Ended<T>>>,
-    given_up: std::cell::Cell<bool>,
+    given_up: Cell<bool>,
 }
 
 enum Ended<T> {
     Value(T),
-    Panicked(Box<dyn std::any::Any + Send>),
+    Panicked(Box<dyn Any + Send>),
     Cancelled(TaskError),
     Late(ShutdownReport),
     Unbalanced(crate::Audit),
@@ -406,34 +446,26 @@ enum Ended<T> {
 impl<T> Default for Stage<T> {
     fn default() -> Self {
         Self {
-            handle: RefCell::default(),
             ended: RefCell::new(None),
-            given_up: std::cell::Cell::new(false),
+            given_up: Cell::new(false),
         }
     }
 }
 
-impl<T: Send + 'static> Stage<T> {
-    /// The test's own thread: a runtime, the test as a task of it, and its end.
-    fn play<F, Fut>(&self, world: &Rc<World>, builder: crate::Builder, test: F)
-    where
-        F: FnOnce(Sim) -> Fut,
-        Fut: Future<Output = T> + Send + 'static,
-    {
-        let ended = match builder.build() {
-            Ok(runtime) => {
-                *self.handle.borrow_mut() = Some(runtime.handle().clone());
-                let ended = self.perform(world, &runtime, test);
-                *self.handle.borrow_mut() = None;
-                drop(runtime);
-                ended
-            }
-            Err(error) => Ended::NotBuilt(error),
-        };
+impl<T> Stage<T> {
+    fn end(&self, ended: Ended<T>) {
         *self.ended.borrow_mut() = Some(ended);
     }
 
-    fn perform<F, Fut>(&self, world: &Rc<World>, runtime: &Runtime, test: F) -> Ended<T>
+    fn give_up(&self, world: &World) {
+        self.given_up.set(true);
+        world.notify(std::ptr::from_ref(self).addr(), true);
+    }
+}
+
+impl<T: Send + 'static> Stage<T> {
+    /// The test as a task of the runtime, and their end.
+    fn perform<F, Fut>(&self, runtime: &Runtime, test: F) -> Ended<T>
     where
         F: FnOnce(Sim) -> Fut,
         Fut: Future<Output = T> + Send + 'static,
@@ -442,31 +474,27 @@ impl<T: Send + 'static> Stage<T> {
             let _inside = runtime.enter();
             runtime.spawn(test(Sim(())))
         }));
-        let outcome = begun.map(|task| self.wait_for(world, task));
+        let outcome = begun.map(|task| self.wait_for(task));
         let report = runtime.shutdown(SHUTDOWN);
         match outcome {
             Err(payload) => Ended::Panicked(payload),
-            Ok(Some(Err(error))) if error.is_panic() => {
-                match catch_unwind(AssertUnwindSafe(|| error.resume())) {
-                    Err(payload) => Ended::Panicked(payload),
-                    Ok(never) => match never {},
-                }
-            }
-            Ok(Some(Err(error))) => Ended::Cancelled(error),
-            Ok(_) if !report.is_complete() => Ended::Late(report),
-            Ok(Some(Ok(value))) => {
+            Ok(Some(Err(error))) => match error.into_panic() {
+                Ok(payload) => Ended::Panicked(payload),
+                Err(error) => Ended::Cancelled(error),
+            },
+            Ok(Some(Ok(value))) if report.is_complete() => {
                 let audit = runtime.audit();
-                match audit.is_balanced() {
+                match audit.is_balanced() && audit.is_settled() {
                     true => Ended::Value(value),
                     false => Ended::Unbalanced(audit),
                 }
             }
-            Ok(None) => Ended::Late(report),
+            Ok(_) => Ended::Late(report),
         }
     }
 
     /// `None`: the world has given up.
-    fn wait_for(&self, world: &Rc<World>, mut task: Task<T>) -> Option<Result<T, TaskError>> {
+    fn wait_for(&self, mut task: Task<T>) -> Option<Result<T, TaskError>> {
         let here = std::ptr::from_ref(self).addr();
         task.add_done_callback(move || {
             if let Some(world) = world::here() {
@@ -474,16 +502,11 @@ impl<T: Send + 'static> Stage<T> {
             }
         });
         while !task.is_done() && !self.given_up.get() {
-            world.wait(here, None);
+            if let Some(world) = world::here() {
+                world.wait(here, None);
+            }
         }
         task.is_done().then(|| task.result())
-    }
-}
-
-impl<T> Stage<T> {
-    fn give_up(&self, world: &World) {
-        self.given_up.set(true);
-        world.notify(std::ptr::from_ref(self).addr(), true);
     }
 }
 
@@ -511,6 +534,15 @@ impl Sim {
     /// Other threads may run here, in the middle of a poll.
     pub fn preempt(self) {
         crate::system::point(|| 0);
+    }
+
+    /// Calls `f` as a thread would that is none of the runtime's: it is in no task and no runtime. Nobody else has a turn meanwhile, so that it may hold locks,
+    /// and must not wait.
+    pub fn outside<T>(self, f: impl FnOnce() -> T) -> T {
+        match world::here() {
+            Some(world) => world.outside(f),
+            None => f(),
+        }
     }
 
     /// Begins a thread that is none of the runtime's, and runs `body` there.

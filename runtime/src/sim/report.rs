@@ -2,7 +2,6 @@
 
 use super::world::{Halt, Turn, World};
 use crate::Audit;
-use crate::handle::Handle;
 use crate::shutdown::ShutdownReport;
 use crate::task::TaskError;
 use std::any::Any;
@@ -117,15 +116,14 @@ impl fmt::Debug for Failure {
 impl std::error::Error for Failure {}
 
 /// Who waits for what, where nothing goes on.
-pub(super) fn standstill(halt: Halt, world: &World, handle: Option<&Handle>) -> String {
+pub(super) fn standstill(halt: Halt, world: &World) -> String {
     let mut text = match halt {
         Halt::Endless => format!("no end after {} turns", world.trace().len()),
         Halt::Deadlock | Halt::Ended => "deadlock: all wait, and nothing will come".to_owned(),
     };
-    let tasks = handle.map(|handle| handle.registry().tasks());
-    for task in tasks.unwrap_or_default() {
+    for task in world.tasks() {
         // Infallible: it is a string.
-        let _ = write!(text, "\n  {task:?}, spawned at {}", task.spawned_at());
+        let _ = write!(text, "\n  {task:?}");
     }
     for (thread, until) in world.waiting() {
         let _ = match until {

@@ -13,9 +13,11 @@
 use super::Grain;
 use super::actor::{Resumed, Routine};
 use super::order::Order;
+use crate::handle::Handle;
+use crate::task::TaskRef;
 use crate::{context, current};
 use fastrand::Rng;
-use heist_io_driver::{Handle as Io, sim as io};
+use heist_io_driver::sim as io;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -43,7 +45,10 @@ pub(crate) struct World {
     actors: RefCell<Vec<Entry>>,
     names: RefCell<Vec<String>>,
     running: Cell<usize>,
-    drivers: RefCell<Vec<Io>>,
+    /// The runtimes built here. They live until the world ends.
+    runtimes: RefCell<Vec<Handle>>,
+    /// Nobody else has a turn before this is false.
+    alone: Cell<bool>,
     trace: RefCell<Vec<Turn>>,
     max_turns: Cell<usize>,
     grain: Grain,
@@ -144,7 +149,8 @@ impl World {
             actors: RefCell::default(),
             names: RefCell::default(),
             running: Cell::new(usize::MAX),
-            drivers: RefCell::default(),
+            runtimes: RefCell::default(),
+            alone: Cell::new(false),
             trace: RefCell::default(),
             max_turns: Cell::new(max_turns),
             grain,
@@ -187,9 +193,34 @@ impl World {
         })
     }
 
-    /// Moves this driver's clock on with the others.
-    pub(crate) fn adopt(&self, driver: &Io) {
-        self.drivers.borrow_mut().push(driver.clone());
+    /// Moves this runtime's clock on with those of the others.
+    pub(crate) fn adopt(&self, runtime: &Handle) {
+        self.runtimes.borrow_mut().push(runtime.clone());
+    }
+
+    /// The unfinished tasks of all runtimes.
+    pub(super) fn tasks(&self) -> Vec<TaskRef> {
+        let runtimes = self.runtimes.borrow();
+        let tasks = runtimes.iter().map(|runtime| runtime.registry().tasks());
+        tasks.flatten().collect()
+    }
+
+    /// Calls `f` on a thread that knows nothing, without a turn for anybody else.
+    pub(super) fn outside<T>(&self, f: impl FnOnce() -> T) -> T {
+        struct Back<'a>(&'a Cell<bool>, bool, ThreadState);
+        impl Drop for Back<'_> {
+            fn drop(&mut self) {
+                self.2.exchange();
+                self.0.set(self.1);
+            }
+        }
+        let mut back = Back(
+            &self.alone,
+            self.alone.replace(true),
+            ThreadState::default(),
+        );
+        back.2.exchange();
+        f()
     }
 
     // What actors call.
@@ -236,7 +267,7 @@ impl World {
 
     /// Others may run here.
     pub(crate) fn point(&self, what: u64) {
-        if self.is_host() {
+        if self.is_host() || self.alone.get() {
             return;
         }
         self.actors.borrow_mut()[self.running.get()].what = what;
@@ -396,8 +427,9 @@ impl World {
         });
         let sleeper = sleeper.min().map(|until| until.saturating_sub(now));
         drop(sleepers);
-        let drivers = self.drivers.borrow().clone();
-        let timer = drivers.iter().filter_map(|driver| {
+        let runtimes = self.runtimes.borrow();
+        let drivers = runtimes.iter().map(|runtime| runtime.scheduler().io());
+        let timer = drivers.clone().filter_map(|driver| {
             let left = driver
                 .next_deadline()?
                 .saturating_duration_since(driver.clock().now());
@@ -413,7 +445,7 @@ impl World {
         let whole = clocks - clocks % io::TICK;
         self.owed.set(clocks - whole);
         if whole > 0 {
-            for driver in &drivers {
+            for driver in drivers {
                 io::advance(driver, Duration::from_nanos(whole));
             }
         }
@@ -422,6 +454,8 @@ impl World {
 
     /// What has not ended is never going to: it is forgotten, with its stack and all that is on it. Gives the names.
     pub(super) fn abandon(&self) -> Vec<String> {
+        let runtimes = std::mem::take(&mut *self.runtimes.borrow_mut());
+        drop(runtimes);
         let actors = std::mem::take(&mut *self.actors.borrow_mut());
         let mut names = Vec::new();
         for actor in actors {

@@ -510,6 +510,11 @@ impl<T: Send + 'static> Stage<T> {
     }
 }
 
+/// The simulation that the calling thread is part of, if it is: for code that runs both inside and outside.
+pub fn current() -> Option<Sim> {
+    world::here().map(|_| Sim(()))
+}
+
 /// The simulation, as its test sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Sim(());

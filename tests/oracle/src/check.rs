@@ -20,6 +20,8 @@ pub struct Plan {
     pub level: Level,
     /// Parts of scenarios' names; empty for all.
     pub only: Vec<String>,
+    /// In simulations: the seed of the first round, the next one's is one more.
+    pub seed: Option<u64>,
 }
 
 /// What came of it.
@@ -43,13 +45,14 @@ pub fn check(cases: &[Case], plan: &Plan) -> Report {
     let chosen: Vec<_> = cases.iter().filter(|case| plan.wants(case)).collect();
     report.cases = chosen.len();
     // Round after round, not case after case: what one run leaves behind meets all the others.
-    for _ in 0..plan.repeat {
+    for round in 0..plan.repeat {
+        let seed = plan.seed.map(|seed| seed.wrapping_add(round as u64));
         for &workers in &plan.workers {
             for case in chosen
                 .iter()
                 .filter(|case| case.level == Level::Parallel || workers == 1)
             {
-                report.run(case, workers);
+                report.run(case, workers, seed);
                 if report.stuck {
                     return report;
                 }
@@ -69,9 +72,9 @@ impl Plan {
 }
 
 impl Report {
-    fn run(&mut self, case: &Case, workers: usize) {
+    fn run(&mut self, case: &Case, workers: usize, seed: Option<u64>) {
         self.runs += 1;
-        let problem = match guard::run(&case.scenario, workers) {
+        let problem = match guard::run(&case.scenario, workers, seed) {
             Ok(log) => {
                 let mut found = differences(&case.log, &log);
                 if found.is_empty() {
@@ -91,7 +94,8 @@ impl Report {
         let (run, scenario) = (self.runs, &case.scenario);
         self.failed.entry(scenario.name.clone()).or_insert_with(|| {
             format!(
-                "on {workers} workers, in run {run}\n    rule: {}\n    {problem}",
+                "on {workers} workers, in run {run}{}\n    rule: {}\n    {problem}",
+                seed.map_or_else(String::new, |seed| format!(", seed {seed}")),
                 scenario.about
             )
         });

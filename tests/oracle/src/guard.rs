@@ -25,7 +25,7 @@ pub enum Failure {
     Stuck(Vec<String>),
 }
 
-/// Runs a scenario on a fresh runtime and gives its log.
+/// Runs a scenario on a fresh runtime and gives its log. `seed`: in a simulation, which needs the feature `sim`.
 ///
 /// # Errors
 ///
@@ -34,13 +34,16 @@ pub enum Failure {
 /// # Panics
 ///
 /// A panic of the interpreter goes on here.
-pub fn run(scenario: &Arc<Scenario>, workers: usize) -> Result<Json, Failure> {
+pub fn run(scenario: &Arc<Scenario>, workers: usize, seed: Option<u64>) -> Result<Json, Failure> {
     let seen: Arc<Mutex<Option<Arc<Run>>>> = Arc::default();
     let (send, ended) = channel();
     let body = {
         let (scenario, seen) = (scenario.clone(), seen.clone());
         move || {
-            let log = run::execute(&scenario, workers, |run| *seen.lock() = Some(run));
+            let log = match seed {
+                None => run::execute(&scenario, workers, |run| *seen.lock() = Some(run)),
+                Some(seed) => run::simulate(&scenario, workers, seed),
+            };
             // Nobody listens any more if the limit has passed.
             let _ = send.send(log);
         }

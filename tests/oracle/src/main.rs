@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! heist-oracle [--workers N] FILE...          one log, a line of JSON, for each scenario, in order
-//! heist-oracle --check PATH [--workers 1,2,4,8] [--repeat 50] [--level parallel|cooperative] [--only TEXT,TEXT]
-//!                                             runs recorded cases and compares; PATH: a packed file, or a directory of any kind
+//! heist-oracle --check PATH [--workers 1,2,4,8] [--repeat 50] [--level parallel|cooperative] [--only TEXT,TEXT] [--sim SEED]
+//!                                             runs recorded cases and compares; PATH: a packed file, or a directory of any kind;
+//!                                             SEED: in simulations, that of the first round, which needs the feature sim
 //! heist-oracle --pack DIR --out DATA          packs a directory of recorded cases
 //! ```
 //!
@@ -23,7 +24,7 @@ use std::process::exit;
 
 const USAGE: &str = "usage:
     heist-oracle [--workers N] FILE...
-    heist-oracle --check PATH [--workers 1,2,4,8] [--repeat 50] [--level parallel|cooperative] [--only TEXT,TEXT]
+    heist-oracle --check PATH [--workers 1,2,4,8] [--repeat 50] [--level parallel|cooperative] [--only TEXT,TEXT] [--sim SEED]
     heist-oracle --pack DIR --out DATA";
 
 fn main() {
@@ -60,7 +61,7 @@ fn run_files(files: &[PathBuf], workers: usize) {
 fn run_file(file: &Path, workers: usize) -> Result<serde_json::Value, String> {
     let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
     let scenario = Scenario::parse(&text).map_err(|error| error.to_string())?;
-    guard::run(&scenario, workers).map_err(|failure| failure.to_string())
+    guard::run(&scenario, workers, None).map_err(|failure| failure.to_string())
 }
 
 /// Each line is written through: whoever reads it may not wait for the end, which may never come.

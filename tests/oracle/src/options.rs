@@ -23,6 +23,7 @@ impl Options {
             repeat: 1,
             level: Level::Parallel,
             only: Vec::new(),
+            seed: None,
         };
         let (mut files, mut check, mut pack, mut out) = (Vec::new(), None, None, None);
         let mut words = arguments.iter();
@@ -41,6 +42,13 @@ impl Options {
                     plan.level = Level::parse(value).ok_or_else(|| format!("no level {value:?}"))?
                 }
                 "--only" => plan.only = value.split(',').map(str::to_owned).collect(),
+                "--sim" => {
+                    plan.seed = Some(
+                        value
+                            .parse()
+                            .map_err(|_| format!("{word} wants a seed, not {value:?}"))?,
+                    )
+                }
                 "--check" => check = Some(PathBuf::from(value)),
                 "--pack" => pack = Some(PathBuf::from(value)),
                 "--out" => out = Some(PathBuf::from(value)),

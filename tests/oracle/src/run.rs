@@ -78,6 +78,26 @@ pub(crate) fn execute(
     }
 }
 
+/// As [`execute`], in a simulation.
+#[cfg(feature = "sim")]
+pub(crate) fn simulate(
+    scenario: &Arc<Scenario>,
+    workers: usize,
+    seed: u64,
+) -> Result<Json, String> {
+    let scenario = scenario.clone();
+    let simulation = heist::sim::Builder::new().seed(seed);
+    match simulation.run_main(move |_| execute(&scenario, workers, drop)) {
+        Ok(run) => run.value,
+        Err(failure) => Err(failure.to_string()),
+    }
+}
+
+#[cfg(not(feature = "sim"))]
+pub(crate) fn simulate(_: &Arc<Scenario>, _: usize, _: u64) -> Result<Json, String> {
+    Err("this runner was built without simulations: --features sim".to_owned())
+}
+
 impl Run {
     fn new(scenario: Arc<Scenario>, runtime: heist::Handle) -> Self {
         Self {

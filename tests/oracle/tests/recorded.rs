@@ -16,6 +16,7 @@ fn passes(cases: &[Case], workers: usize) {
         repeat: 1,
         level: Level::Cooperative,
         only: Vec::new(),
+        seed: None,
     };
     let report = check(cases, &plan);
     assert!(report.is_clean(), "{report}");

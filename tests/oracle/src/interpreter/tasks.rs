@@ -64,7 +64,7 @@ impl Body {
         let runtime = self.run.runtime.clone();
         let mut names = self.run.names.lock();
         let submit = move || heist::try_run_coroutine_threadsafe(body, &runtime);
-        let Ok(future) = std::thread::spawn(submit).join() else {
+        let Some(future) = outside(submit) else {
             return Err(self.run.fail("the submitting thread panicked".to_owned()));
         };
         self.run.adopt_thread(&mut names, &record, future.task());
@@ -250,4 +250,13 @@ impl Body {
 /// A span of time; none is negative.
 pub(super) fn duration(ms: i64) -> Duration {
     Duration::from_millis(u64::try_from(ms).unwrap_or_default())
+}
+
+/// Calls `submit` on another thread; `None` if it panicked.
+fn outside<T: Send + 'static>(submit: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    #[cfg(feature = "sim")]
+    if let Some(sim) = heist::sim::current() {
+        return Some(sim.outside(submit));
+    }
+    std::thread::spawn(submit).join().ok()
 }

@@ -2,7 +2,7 @@
 //!
 //! Such a thread cannot be ended, so whoever gets [`Failure::Stuck`] should report it and leave the process.
 
-use crate::run::{self, Run};
+use crate::run::{self, Bounds, Run};
 use crate::scenario::Scenario;
 use parking_lot::Mutex;
 use serde_json::Value as Json;
@@ -37,12 +37,16 @@ pub enum Failure {
 pub fn run(scenario: &Arc<Scenario>, workers: usize, seed: Option<u64>) -> Result<Json, Failure> {
     let seen: Arc<Mutex<Option<Arc<Run>>>> = Arc::default();
     let (send, ended) = channel();
+    let bounds = Bounds {
+        workers: Some(workers),
+        statements: u64::MAX,
+    };
     let body = {
         let (scenario, seen) = (scenario.clone(), seen.clone());
         move || {
             let log = match seed {
-                None => run::execute(&scenario, workers, |run| *seen.lock() = Some(run)),
-                Some(seed) => run::simulate(&scenario, workers, seed),
+                None => run::execute(&scenario, bounds, |run| *seen.lock() = Some(run)),
+                Some(seed) => run::simulate(&scenario, bounds, seed),
             };
             // Nobody listens any more if the limit has passed.
             let _ = send.send(log);
@@ -61,7 +65,7 @@ pub fn run(scenario: &Arc<Scenario>, workers: usize, seed: Option<u64>) -> Resul
             if let Err(panic) = thread.join() {
                 resume_unwind(panic);
             }
-            log.map_err(Failure::Broken)
+            log.map_err(|fault| Failure::Broken(fault.to_string()))
         }
         Err(RecvTimeoutError::Disconnected) => match thread.join() {
             Err(panic) => resume_unwind(panic),

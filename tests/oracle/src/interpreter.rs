@@ -26,6 +26,7 @@ use crate::run::Run;
 use crate::scenario::{self, Block, Clause, Match, Raised, Stmt, Try};
 use heist::{Cancelled, catch_cancel};
 use serde_json::{Value as Json, json};
+use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -91,6 +92,10 @@ impl Body {
     }
 
     async fn statement(&self, statement: &Stmt, frame: &mut Frame) -> Step {
+        if !self.run.may_go_on() {
+            // Until it is aborted.
+            return pending().await;
+        }
         match statement {
             Stmt::Log { msg } => self.log(json!(["log", msg])),
             Stmt::Return { value } => return Ok(Flow::Return(value.clone())),
@@ -180,6 +185,8 @@ impl Body {
     // -- control flow
 
     async fn repeat(&self, n: u32, body: &Block, frame: &mut Frame) -> Step {
+        // A body of nothing is over at once, however often.
+        let n = if body.is_empty() { 0 } else { n };
         for _ in 0..n {
             if let Flow::Return(value) = self.block(body, frame).await? {
                 return Ok(Flow::Return(value));

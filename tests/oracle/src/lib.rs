@@ -7,6 +7,7 @@
 //!   run           one run: runtime, names, records, the end
 //!   exc, handle, namespace, objects, log     what a run is made of
 //!   guard         a run that does not end is reported, not waited for
+//!   bounded       a run of a scenario that nobody has looked at
 //!   cases         recorded cases: a directory of them, or packed
 //!   compare       two logs
 //!   check         many cases, many times
@@ -15,6 +16,7 @@
 //! The interpreter knows no scenario by its name. Threads are real, time is virtual: a paused clock jumps whenever nothing can run.
 #![forbid(unsafe_code)]
 
+pub mod bounded;
 pub mod cases;
 pub mod check;
 pub mod compare;

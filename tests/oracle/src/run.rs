@@ -17,7 +17,8 @@ use heist::{TaskId, TaskRef, task};
 use parking_lot::Mutex;
 use serde_json::{Map, Value as Json, json};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,32 @@ const END_OF_TIME: Duration = Duration::from_secs(50 * 365 * 24 * 3600);
 
 /// How long the tasks and threads of a run have to end, by the real clock, once all tasks were aborted.
 const TEARDOWN: Duration = Duration::from_secs(10);
+
+/// What a run may use.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// How many workers; `None` for the calling thread alone.
+    pub(crate) workers: Option<usize>,
+    /// How many statements all tasks begin, all in all.
+    pub(crate) statements: u64,
+}
+
+/// Why a run has no log.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// The scenario or the interpreter is at fault: an unbound name, a method that an object does not have.
+    Scenario(String),
+    /// The runtime is: it could not be built, or did not end.
+    Runtime(String),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Scenario(why) | Self::Runtime(why) => f.write_str(why),
+        }
+    }
+}
 
 /// What the tasks of a run share.
 pub(crate) struct Run {
@@ -40,6 +67,8 @@ pub(crate) struct Run {
     callbacks: Mutex<BTreeMap<String, Vec<Json>>>,
     /// Nothing is recorded any more.
     closed: AtomicBool,
+    /// How many statements may still begin.
+    statements: AtomicU64,
     /// The scenario's or the interpreter's own fault, the first that showed: there is no log then.
     bug: OnceLock<String>,
 }
@@ -48,23 +77,26 @@ pub(crate) struct Run {
 ///
 /// # Errors
 ///
-/// The scenario is at fault (an unbound name, a method that an object does not have), or the runtime is: it could not be built, or did not end.
+/// See [`Fault`].
 pub(crate) fn execute(
     scenario: &Arc<Scenario>,
-    workers: usize,
+    bounds: Bounds,
     begun: impl FnOnce(Arc<Run>),
-) -> Result<Json, String> {
-    let runtime = heist::Builder::new()
-        .worker_threads(workers)
+) -> Result<Json, Fault> {
+    let builder = match bounds.workers {
+        Some(workers) => heist::Builder::new().worker_threads(workers),
+        None => heist::Builder::new().current_thread(),
+    };
+    let runtime = builder
         .start_paused(true)
         .slow_poll_threshold(Duration::MAX)
         .build()
-        .map_err(|error| format!("no runtime: {error}"))?;
-    let run = Arc::new(Run::new(scenario.clone(), runtime.handle().clone()));
+        .map_err(|error| Fault::Runtime(format!("no runtime: {error}")))?;
+    let run = Arc::new(Run::new(scenario.clone(), bounds, runtime.handle().clone()));
     begun(run.clone());
     runtime
         .block_on(run.clone().until_idle())
-        .map_err(|error| format!("the root was ended: {error}"))?;
+        .map_err(|error| Fault::Runtime(format!("the root was ended: {error}")))?;
     let log = run.close();
     for task in runtime.all_tasks() {
         task.abort(None);
@@ -72,34 +104,33 @@ pub(crate) fn execute(
     let report = runtime.shutdown(TEARDOWN);
     run.forget();
     match run.bug.get() {
-        Some(bug) => Err(bug.clone()),
-        None if !report.is_complete() => Err(format!("the runtime did not end: {report}")),
+        _ if !report.is_complete() => {
+            Err(Fault::Runtime(format!("the runtime did not end: {report}")))
+        }
+        Some(bug) => Err(Fault::Scenario(bug.clone())),
         None => Ok(log),
     }
 }
 
 /// As [`execute`], in a simulation.
 #[cfg(feature = "sim")]
-pub(crate) fn simulate(
-    scenario: &Arc<Scenario>,
-    workers: usize,
-    seed: u64,
-) -> Result<Json, String> {
+pub(crate) fn simulate(scenario: &Arc<Scenario>, bounds: Bounds, seed: u64) -> Result<Json, Fault> {
     let scenario = scenario.clone();
     let simulation = heist::sim::Builder::new().seed(seed);
-    match simulation.run_main(move |_| execute(&scenario, workers, drop)) {
+    match simulation.run_main(move |_| execute(&scenario, bounds, drop)) {
         Ok(run) => run.value,
-        Err(failure) => Err(failure.to_string()),
+        Err(failure) => Err(Fault::Runtime(failure.to_string())),
     }
 }
 
 #[cfg(not(feature = "sim"))]
-pub(crate) fn simulate(_: &Arc<Scenario>, _: usize, _: u64) -> Result<Json, String> {
-    Err("this runner was built without simulations: --features sim".to_owned())
+pub(crate) fn simulate(_: &Arc<Scenario>, _: Bounds, _: u64) -> Result<Json, Fault> {
+    let why = "this runner was built without simulations: --features sim";
+    Err(Fault::Runtime(why.to_owned()))
 }
 
 impl Run {
-    fn new(scenario: Arc<Scenario>, runtime: heist::Handle) -> Self {
+    fn new(scenario: Arc<Scenario>, bounds: Bounds, runtime: heist::Handle) -> Self {
         Self {
             scenario,
             start: runtime.clock().now(),
@@ -110,6 +141,7 @@ impl Run {
             paths: Mutex::default(),
             callbacks: Mutex::default(),
             closed: AtomicBool::new(false),
+            statements: AtomicU64::new(bounds.statements),
             bug: OnceLock::new(),
         }
     }
@@ -248,6 +280,16 @@ impl Run {
             Some(after) => count(after),
             None => -count(self.start.duration_since(at)),
         }
+    }
+
+    // -- bounds
+
+    /// Whether one more statement may begin.
+    pub(crate) fn may_go_on(&self) -> bool {
+        let less_one = |left: u64| left.checked_sub(1);
+        self.statements
+            .fetch_update(SeqCst, SeqCst, less_one)
+            .is_ok()
     }
 
     // -- what is recorded

@@ -40,7 +40,11 @@ enum Progress {
     Running,
     /// By this thread.
     Begun(ThreadId),
-    Ended(ShutdownReport),
+    /// `partial`: the one who did it was a part of the runtime, and has left itself out.
+    Ended {
+        report: ShutdownReport,
+        partial: bool,
+    },
 }
 
 impl Shutdown {
@@ -128,7 +132,8 @@ impl Handle {
     ///
     /// From the moment of the call, new tasks are refused. Legal on any thread, any number of times, from several at once: all get the
     /// same report. Called from a task of this runtime, that task and its worker are left out: they end when the task does. If somebody else
-    /// shuts down already and waits for it, such a caller does not wait in turn, and learns what has not ended yet.
+    /// shuts down already and waits for it, such a caller does not wait in turn, and learns what has not ended yet. What it has left
+    /// out a later call from outside ends, the runtime's drop for one, if it has not ended by itself.
     ///
     /// A task that has not ended by the deadline is [aborted](crate::Task::abort), and told of in the report and to the exception handler. What is late even
     /// then is left to itself: it ends when its poll, or its blocking closure, returns.
@@ -141,50 +146,57 @@ impl Handle {
                 ..ShutdownReport::default()
             };
         }
-        let state = self.shutdown_state();
-        {
-            let mut progress = state.progress.lock();
-            match &*progress {
-                Progress::Ended(report) => return report.clone(),
-                Progress::Running => *progress = Progress::Begun(ThreadId::current()),
-                Progress::Begun(by) => {
-                    let is_mine = *by == ThreadId::current();
-                    drop(progress);
-                    return self.wait_for_shutdown(began, until, is_mine);
-                }
-            }
+        let own = Own::of(self);
+        if let Some(report) = self.take_part(began, until, &own) {
+            return report;
         }
-        let report = self.shut_down_first(began, until);
-        *state.progress.lock() = Progress::Ended(report.clone());
+        let report = self.shut_down_first(began, until, &own);
+        let state = self.shutdown_state();
+        *state.progress.lock() = Progress::Ended {
+            report: report.clone(),
+            partial: own.is_any(),
+        };
         state.ended.notify_all();
         report
     }
 
-    /// Somebody else shuts down already, or (`is_mine`) this thread does, and calls a destructor that wants the same.
-    fn wait_for_shutdown(&self, began: Instant, until: Instant, is_mine: bool) -> ShutdownReport {
-        let own = Own::of(self);
-        if is_mine || own.is_any() {
-            // That one waits for this thread: were it to wait too, both would until a deadline.
-            return self.report(began, &own, false);
-        }
-        let _blocking = self.begin_blocking();
+    /// The report of somebody else who shuts down, waited for until `until`; `None` if it is the caller's to do.
+    fn take_part(&self, began: Instant, until: Instant, own: &Own) -> Option<ShutdownReport> {
         let state = self.shutdown_state();
+        let me = ThreadId::current();
+        let mut blocking = None;
         let mut progress = state.progress.lock();
         loop {
-            if let Progress::Ended(report) = &*progress {
-                return report.clone();
+            match &*progress {
+                Progress::Ended { report, partial } if !partial || own.is_any() => {
+                    return Some(report.clone());
+                }
+                // What has left itself out is still to end.
+                Progress::Running | Progress::Ended { .. } => {
+                    *progress = Progress::Begun(me);
+                    return None;
+                }
+                // That one waits for this thread, or is this thread and calls a destructor that wants the same: waiting would last until a deadline.
+                Progress::Begun(by) if *by == me || own.is_any() => break,
+                Progress::Begun(_) => {}
+            }
+            if blocking.is_none() {
+                drop(progress);
+                blocking = Some(self.begin_blocking());
+                progress = state.progress.lock();
+                continue;
             }
             let timed_out;
             (progress, timed_out) = wait_until(&state.ended, progress, Some(until));
             if timed_out {
-                drop(progress);
-                return self.report(began, &own, false);
+                break;
             }
         }
+        drop(progress);
+        Some(self.report(began, own, false))
     }
 
-    fn shut_down_first(&self, began: Instant, until: Instant) -> ShutdownReport {
-        let own = Own::of(self);
+    fn shut_down_first(&self, began: Instant, until: Instant, own: &Own) -> ShutdownReport {
         self.registry().close();
         let tasks = self.registry().tasks();
         trace::shutdown_begun(tasks.len());
@@ -199,17 +211,17 @@ impl Handle {
         });
         drop(tasks);
         self.pool().close();
-        self.drain(&own, replaced, until);
+        self.drain(own, replaced, until);
         self.pool().wait_ended(own.blocking, until);
-        let late_tasks = self.late_tasks(&own);
-        self.force(&own, replaced, &late_tasks);
+        let late_tasks = self.late_tasks(own);
+        self.force(own, replaced, &late_tasks);
         self.scheduler().stop();
         let leave = until.max(system::now() + LEAVE);
         let workers_ended = self.scheduler().join(Some(leave), own.worker);
         if workers_ended && !own.worker {
             self.scheduler().clear();
         }
-        let mut report = self.report(began, &own, workers_ended);
+        let mut report = self.report(began, own, workers_ended);
         report.late_tasks = late_tasks;
         report.took = system::elapsed(began);
         trace::shutdown_ended(report.late_tasks.len(), report.late_blocking_threads);

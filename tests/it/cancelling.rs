@@ -368,3 +368,49 @@ fn cancels_race_polls_wakes_joins_and_drops_and_each_value_is_dropped_once() {
         }
     });
 }
+
+/// Two tasks a layer, each awaits both of the layer below: 2^40 ways lead from the top to the bottom.
+#[test]
+fn many_ways_to_the_same_task_take_no_longer_than_few() {
+    limited(|| {
+        on_each_flavour(|flavour, builder| {
+            let runtime = builder.build().unwrap();
+            runtime
+                .block_on(async {
+                    let (drops, begun) = (Drops::default(), Arc::new(AtomicUsize::new(0)));
+                    let bottom = |held| async move {
+                        let _held = held;
+                        std::future::pending::<()>().await
+                    };
+                    let one = |held| heist::spawn(bottom(held)).shared();
+                    let mut below = [one(drops.one()), one(drops.one())];
+                    for _ in 0..40 {
+                        let layer = || {
+                            let (below, held) = (below.clone(), drops.one());
+                            let begun = begun.clone();
+                            let body = async move {
+                                let _held = held;
+                                begun.fetch_add(1, SeqCst);
+                                let _ = heist::gather(below).await;
+                            };
+                            heist::spawn(body).shared()
+                        };
+                        below = [layer(), layer()];
+                    }
+                    let sleeps = |task: &heist::TaskRef| !format!("{task:?}").contains("queued>");
+                    while !heist::all_tasks().iter().all(sleeps) || begun.load(SeqCst) < 80 {
+                        heist::task::yield_now().await;
+                    }
+                    let [top, other] = below;
+                    assert!(top.cancel("from the top"), "{flavour}");
+                    let _ = top.await;
+                    other.cancel(None);
+                    let _ = other.await;
+                    while drops.dropped() < 82 {
+                        heist::task::yield_now().await;
+                    }
+                })
+                .unwrap();
+        });
+    });
+}

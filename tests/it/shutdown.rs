@@ -601,3 +601,27 @@ fn shutdowns_race_drops_spawns_and_panics() {
         }
     });
 }
+
+#[test]
+fn a_task_that_shuts_down_and_suspends_is_ended_from_outside() {
+    limited(|| {
+        on_each_flavour(|flavour, builder| {
+            let drops = Drops::default();
+            let runtime = builder.build().unwrap();
+            let (held, gate) = (drops.one(), Gate::default());
+            let opened = gate.clone();
+            let task = runtime.spawn(async move {
+                let _held = held;
+                Handle::current().unwrap().shutdown(Duration::ZERO);
+                opened.open();
+                std::future::pending::<()>().await
+            });
+            // A current-thread runtime runs it while somebody waits, who is ended with the rest.
+            let _ = runtime.block_on(gate.passed());
+            let task = task.as_ref();
+            drop(runtime);
+            assert_eq!(drops.dropped(), 1, "{flavour}");
+            assert!(task.is_cancelled(), "{flavour}: {task:?}");
+        });
+    });
+}

@@ -18,6 +18,9 @@
 //! The walk has a stack of its own: a chain of a million tasks needs no more of the thread's than one. A task that is on that stack
 //! refuses (its box has the call's number), which ends cycles.
 //!
+//! A task or a handle that several await is asked once for each, and asks in turn, as in asyncio. Where many of them stand one above the other that is a
+//! number of ways that grows with the power of their depth; so after [`REPEATS`] times it is not asked on.
+//!
 //! Locks: one rare box at a time, for a few instructions, with no foreign code under it.
 
 use super::cell::{Header, RareFields};
@@ -30,6 +33,7 @@ use super::tree::{
 use super::{TaskRef, Why};
 use crate::sync_switch::{Bug, planted};
 use crate::trace;
+use std::collections::HashMap;
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -112,6 +116,12 @@ impl Requests {
     }
 }
 
+/// So many times one call goes on through the same task, or the same handle at a depth at which the ways to it may be many. Only `cancelling()`, of those
+/// below, tells the difference.
+const REPEATS: u32 = 64;
+/// Below this depth the ways are few: there were two at each level.
+const DEEP: usize = 16;
+
 /// One call to `cancel`, or one of a fan-out to many.
 struct Call {
     number: u64,
@@ -120,12 +130,16 @@ struct Call {
     held: Vec<Held>,
     /// The tasks that somebody else had.
     reserved: Vec<TaskRef>,
+    /// The handles that were asked at a depth, and how often. By their address, which is theirs as long as they stand here.
+    asked_deep: HashMap<usize, (Arc<dyn Forward>, u32)>,
     wakers: Vec<Waker>,
     later: Later,
 }
 
 struct Held {
     task: TaskRef,
+    /// How often this call has asked it.
+    asked: u32,
     /// It was woken already when this call took it.
     due: bool,
     /// A region of it has received something.
@@ -174,6 +188,7 @@ impl Call {
             stack: Vec::new(),
             held: Vec::new(),
             reserved: Vec::new(),
+            asked_deep: HashMap::new(),
             wakers: Vec::new(),
             later: Later::default(),
         }
@@ -219,6 +234,7 @@ impl Call {
         match target {
             Target::Task(task) => self.ask_task(task, ROOT, message),
             Target::Region(region) => self.ask_task(&region.task, region.key, message),
+            Target::Other(handle) if self.is_asked_enough(handle) => Said::Yes,
             Target::Other(handle) => match self.ask_other(&**handle, message) {
                 Answer::Refused => Said::No,
                 Answer::Accepted => Said::Yes,
@@ -230,6 +246,20 @@ impl Call {
                 }),
             },
         }
+    }
+
+    /// Whether a handle was asked so often, at a depth, that it is not asked on.
+    fn is_asked_enough(&mut self, handle: &Arc<dyn Forward>) -> bool {
+        if self.stack.len() < DEEP {
+            return false;
+        }
+        let address = Arc::as_ptr(handle).addr();
+        let (_, asked) = self
+            .asked_deep
+            .entry(address)
+            .or_insert_with(|| (handle.clone(), 0));
+        *asked += 1;
+        *asked > REPEATS
     }
 
     /// A panic of what is foreign is a refusal: this call has tasks that it must let go of.
@@ -258,9 +288,14 @@ impl Call {
             && by == self.number
         {
             // Asked twice in one call, by two that await it, say: the task is still this call's.
-            requests.count += 1;
+            requests.count = requests.count.saturating_add(1);
+            let held_task = &mut self.held[held];
+            held_task.asked += 1;
+            if held_task.asked > REPEATS {
+                return Said::Yes;
+            }
             let request = Request::new(source, message.clone());
-            let due = self.held[held].due;
+            let due = held_task.due;
             return Said::YesAnd(self.hand_down(&mut fields, task, Some(held), request, due));
         }
         match header.state.transition_to_requested() {
@@ -287,6 +322,7 @@ impl Call {
     fn hold(&mut self, task: &TaskRef, due: bool) -> usize {
         self.held.push(Held {
             task: task.clone(),
+            asked: 1,
             due,
             wake: false,
         });

@@ -288,3 +288,8 @@ struct ComingFromAsyncio;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/coming-from-tokio.md")]
 struct ComingFromTokio;
+
+/// What must not compile, with twins that do.
+#[cfg(doctest)]
+#[doc = include_str!("../tests/SENDING.md")]
+struct Sending;

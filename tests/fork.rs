@@ -3,7 +3,11 @@
 #![cfg(unix)]
 #![allow(unsafe_code)]
 
+#[path = "it/limit.rs"]
+mod limit;
+
 use heist::{Builder, Runtime};
+use limit::limited;
 use std::time::{Duration, Instant};
 
 /// Runs `child` in a forked process; its status must be 0, soon.
@@ -87,24 +91,65 @@ fn in_each_verb(runtime: Runtime, what: &str) {
 
 #[test]
 fn a_forked_child_is_refused_and_never_hangs() {
-    for workers in [1, 4] {
-        let runtime = Builder::new().worker_threads(workers).build().unwrap();
-        in_each_verb(runtime, &format!("{workers} workers"));
-    }
-    in_each_verb(
-        Builder::new().current_thread().build().unwrap(),
-        "current thread",
-    );
+    limited(|| {
+        for workers in [1, 4] {
+            let runtime = Builder::new().worker_threads(workers).build().unwrap();
+            in_each_verb(runtime, &format!("{workers} workers"));
+        }
+        in_each_verb(
+            Builder::new().current_thread().build().unwrap(),
+            "current thread",
+        );
 
-    // Forked from inside a task.
-    let runtime = Builder::new().worker_threads(2).build().unwrap();
-    let handle = runtime.handle().clone();
-    runtime
-        .run(async move {
-            in_child("inside a task", || {
-                let refused = heist::spawn(async {}).is_done();
-                refused && handle.block_on(async {}).is_err()
+        // Forked from inside a task.
+        let runtime = Builder::new().worker_threads(2).build().unwrap();
+        let handle = runtime.handle().clone();
+        runtime
+            .run(async move {
+                in_child("inside a task", || {
+                    let refused = heist::spawn(async {}).is_done();
+                    refused && handle.block_on(async {}).is_err()
+                });
+            })
+            .unwrap();
+    });
+}
+
+/// The descriptors of this process, by number, with whether each is closed on exec.
+#[cfg(target_os = "linux")]
+fn descriptors() -> std::collections::BTreeMap<i32, bool> {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let numbers = open.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok());
+    let flags = numbers.filter_map(|number| {
+        // SAFETY: reads the flags of a descriptor; one that has been closed meanwhile is an error.
+        let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+        (flags >= 0).then_some((number, flags & libc::FD_CLOEXEC != 0))
+    });
+    flags.collect()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_program_that_is_started_inherits_none_of_the_descriptors() {
+    limited(|| {
+        let before = descriptors();
+        for portable in [false, true] {
+            let builder = Builder::new().worker_threads(2).portable_driver(portable);
+            let runtime = builder.build().unwrap();
+            let opened = runtime.run(async {
+                let listener = heist::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let addr = listener.local_addr().unwrap();
+                let client = heist::net::TcpStream::connect(addr).await.unwrap();
+                let server = listener.accept().await.unwrap();
+                let opened = descriptors();
+                drop((client, server));
+                opened
             });
-        })
-        .unwrap();
+            let mut opened = opened.unwrap();
+            opened.retain(|number, _| !before.contains_key(number));
+            // The poller, what wakes it, and three sockets.
+            assert!(opened.len() >= 5, "{opened:?}");
+            assert!(opened.values().all(|closed| *closed), "{opened:?}");
+        }
+    });
 }

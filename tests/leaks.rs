@@ -1,8 +1,12 @@
 //! Runtimes come and go without leaving threads or descriptors. A program of its own, so that nothing else makes any.
 #![cfg(target_os = "linux")]
 
+#[path = "it/limit.rs"]
+mod limit;
+
 use heist::net::{TcpListener, TcpStream};
 use heist::{Builder, Runtime};
+use limit::limited;
 use std::time::{Duration, Instant};
 
 fn entries(path: &str) -> usize {
@@ -53,81 +57,83 @@ fn use_everything(runtime: &Runtime) {
 
 #[test]
 fn runtimes_leave_no_threads_and_no_descriptors() {
-    let before = held();
-    for n in 0..200 {
-        let builder = Builder::new()
-            .worker_threads(1 + n % 4)
-            .portable_driver(n % 2 == 0);
-        let builder = if n % 5 == 0 {
-            builder.current_thread()
-        } else {
-            builder
-        };
-        let runtime = builder.build().unwrap();
-        if n % 3 > 0 {
-            use_everything(&runtime);
-        }
-        if n % 2 == 0 {
-            let report = runtime.shutdown(Duration::from_secs(20));
-            assert!(report.is_complete(), "{report}");
-        }
-        drop(runtime);
-        settle(before, &format!("round {n}"));
-    }
-
-    // One that cannot start leaves nothing either.
-    for _ in 0..20 {
-        assert!(
-            Builder::new()
-                .worker_threads(4)
-                .thread_stack_size(1 << 46)
-                .build()
-                .is_err()
-        );
-    }
-    settle(before, "no thread could be started");
-
-    // What was late at shutdown goes when it ends.
-    for _ in 0..10 {
-        let runtime = Builder::new().worker_threads(2).build().unwrap();
-        let late = runtime.spawn_blocking(|| std::thread::sleep(Duration::from_millis(60)));
-        let burning = runtime.spawn(async {
-            let began = Instant::now();
-            while began.elapsed() < Duration::from_millis(60) {
-                std::hint::spin_loop();
+    limited(|| {
+        let before = held();
+        for n in 0..200 {
+            let builder = Builder::new()
+                .worker_threads(1 + n % 4)
+                .portable_driver(n % 2 == 0);
+            let builder = if n % 5 == 0 {
+                builder.current_thread()
+            } else {
+                builder
+            };
+            let runtime = builder.build().unwrap();
+            if n % 3 > 0 {
+                use_everything(&runtime);
             }
-        });
+            if n % 2 == 0 {
+                let report = runtime.shutdown(Duration::from_secs(20));
+                assert!(report.is_complete(), "{report}");
+            }
+            drop(runtime);
+            settle(before, &format!("round {n}"));
+        }
+
+        // One that cannot start leaves nothing either.
         for _ in 0..20 {
-            runtime.spawn(std::future::pending::<()>());
+            assert!(
+                Builder::new()
+                    .worker_threads(4)
+                    .thread_stack_size(1 << 46)
+                    .build()
+                    .is_err()
+            );
         }
-        std::thread::sleep(Duration::from_millis(5));
-        assert!(!runtime.shutdown(Duration::ZERO).is_complete());
-        drop((late, burning, runtime));
-    }
-    settle(before, "after late ones");
+        settle(before, "no thread could be started");
 
-    // Dropped by its own task, closure or root.
-    for n in 0..30 {
-        let runtime = Builder::new().worker_threads(1 + n % 3).build().unwrap();
-        let handle = runtime.handle().clone();
-        match n % 3 {
-            0 => drop(handle.spawn(async move { drop(runtime) })),
-            1 => drop(handle.spawn_blocking(move || drop(runtime))),
-            _ => {
-                let _ = handle.block_on(async move { drop(runtime) });
+        // What was late at shutdown goes when it ends.
+        for _ in 0..10 {
+            let runtime = Builder::new().worker_threads(2).build().unwrap();
+            let late = runtime.spawn_blocking(|| std::thread::sleep(Duration::from_millis(60)));
+            let burning = runtime.spawn(async {
+                let began = Instant::now();
+                while began.elapsed() < Duration::from_millis(60) {
+                    std::hint::spin_loop();
+                }
+            });
+            for _ in 0..20 {
+                runtime.spawn(std::future::pending::<()>());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+            assert!(!runtime.shutdown(Duration::ZERO).is_complete());
+            drop((late, burning, runtime));
+        }
+        settle(before, "after late ones");
+
+        // Dropped by its own task, closure or root.
+        for n in 0..30 {
+            let runtime = Builder::new().worker_threads(1 + n % 3).build().unwrap();
+            let handle = runtime.handle().clone();
+            match n % 3 {
+                0 => drop(handle.spawn(async move { drop(runtime) })),
+                1 => drop(handle.spawn_blocking(move || drop(runtime))),
+                _ => {
+                    let _ = handle.block_on(async move { drop(runtime) });
+                }
             }
         }
-    }
-    settle(before, "dropped from inside");
+        settle(before, "dropped from inside");
 
-    // Spares that stood in for blocked workers.
-    let runtime = Builder::new().worker_threads(2).build().unwrap();
-    for _ in 0..20 {
-        runtime.spawn(async { std::thread::sleep(Duration::from_millis(30)) });
-    }
-    runtime
-        .block_on(heist::sleep(Duration::from_millis(50)))
-        .unwrap();
-    drop(runtime);
-    settle(before, "with spares");
+        // Spares that stood in for blocked workers.
+        let runtime = Builder::new().worker_threads(2).build().unwrap();
+        for _ in 0..20 {
+            runtime.spawn(async { std::thread::sleep(Duration::from_millis(30)) });
+        }
+        runtime
+            .block_on(heist::sleep(Duration::from_millis(50)))
+            .unwrap();
+        drop(runtime);
+        settle(before, "with spares");
+    });
 }

@@ -3,8 +3,12 @@
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code)]
 
+#[path = "it/limit.rs"]
+mod limit;
+
 use heist::Builder;
 use heist::net::{TcpListener, TcpStream};
+use limit::limited;
 use std::fs::File;
 use std::time::{Duration, Instant};
 
@@ -138,6 +142,8 @@ fn without_room_for_threads() {
 
 #[test]
 fn a_runtime_that_cannot_be_built_is_an_error_and_leaves_nothing() {
-    without_descriptors();
-    without_room_for_threads();
+    limited(|| {
+        without_descriptors();
+        without_room_for_threads();
+    });
 }

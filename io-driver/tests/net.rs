@@ -4,6 +4,8 @@
 mod accept;
 #[path = "net/connect.rs"]
 mod connect;
+#[path = "support/limit.rs"]
+mod limit;
 #[path = "net/lookup.rs"]
 mod lookup;
 #[path = "net/split.rs"]

@@ -3,6 +3,8 @@
 //! One test in a binary of its own, because it lowers the limit of the whole process.
 #![cfg(unix)]
 
+#[path = "support/limit.rs"]
+mod limit;
 #[path = "support/net.rs"]
 mod support;
 

@@ -474,12 +474,17 @@ impl Scheduler {
     }
 }
 
-/// Counts a worker's thread out, however it ends. One that ends after its runtime's shutdown has given up on it, as the last, does what the
+/// Counts a worker's thread out. One that ends after its runtime's shutdown has given up on it, as the last, does what the
 /// shutdown could not.
 struct ThreadExit(Handle);
 
 impl Drop for ThreadExit {
     fn drop(&mut self) {
+        // No panic gets as far as this unless the runtime itself is broken. The tasks of this worker would then wait for ever: better no
+        // process than one that hangs. What happened has been printed.
+        if std::thread::panicking() {
+            std::process::abort();
+        }
         let scheduler = self.0.scheduler();
         let last = {
             let mut live = scheduler.live.lock();
@@ -492,3 +497,6 @@ impl Drop for ThreadExit {
         scheduler.exited.notify_all();
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

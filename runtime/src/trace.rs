@@ -8,10 +8,10 @@ use std::time::Duration;
 
 const TARGET: &str = "heist";
 
-/// Emits an event of `level`, if anybody listens.
+/// Emits an event of `level`, if anybody listens. Whether this very subscriber does is its own code to say, so it is asked where its panics end too.
 macro_rules! event {
     ($level:ident, $($event:tt)+) => {
-        if tracing::enabled!(target: TARGET, tracing::Level::$level) {
+        if tracing::Level::$level <= tracing::level_filters::LevelFilter::current() {
             contain(|| tracing::event!(target: TARGET, tracing::Level::$level, $($event)+));
         }
     };

@@ -435,3 +435,33 @@ fn submissions_that_race_a_shutdown_are_accepted_or_refused_and_none_is_lost() {
         assert!(met[0] > 0 && met[1] > 0, "the race was none: {met:?}");
     });
 }
+
+#[test]
+fn a_million_futures_that_a_third_thread_drops_leave_nothing() {
+    const ALL: usize = 1_000_000;
+    limited(|| {
+        let runtime = threaded(2);
+        let drops = Drops::default();
+        // Submitted here, dropped there: before, while and after their coroutines run.
+        let (send, receive) = std::sync::mpsc::sync_channel(1000);
+        let third = std::thread::spawn(move || receive.into_iter().map(drop).count());
+        for n in 0..ALL {
+            let held = drops.one();
+            let future = run_coroutine_threadsafe(
+                async move {
+                    if n % 16 == 0 {
+                        heist::task::yield_now().await;
+                    }
+                    held
+                },
+                &runtime,
+            );
+            send.send(future).unwrap();
+        }
+        drop(send);
+        assert_eq!(third.join().unwrap(), ALL);
+        until("all have ended", || runtime.metrics().tasks_alive == 0);
+        until("all values dropped", || drops.dropped() == ALL);
+        assert!(runtime.all_tasks().is_empty());
+    });
+}

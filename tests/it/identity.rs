@@ -251,3 +251,113 @@ fn the_counters_add_up() {
         });
     });
 }
+
+/// Asks for everything there is when its thread ends.
+struct Asks(std::cell::RefCell<Option<(Handle, crate::support::Gate)>>);
+
+static VAR: heist::context::ContextVar<u32> = heist::context::ContextVar::new("var");
+
+impl Drop for Asks {
+    fn drop(&mut self) {
+        let Some((handle, done)) = self.0.take() else {
+            return;
+        };
+        let _ = (Handle::current(), current_task(), current_worker());
+        let _ = (all_tasks().len(), handle.all_tasks().len(), VAR.get());
+        let token = VAR.set(1);
+        let _ = VAR.reset(token);
+        let mut nap = Box::pin(heist::sleep(Duration::from_millis(1)));
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        let _ = nap.as_mut().poll(&mut cx);
+        drop(heist::spawn(async {}));
+        drop(heist::spawn_blocking(|| {}));
+        let entered = handle.enter();
+        drop(heist::spawn(async {}));
+        drop(entered);
+        let submitted = heist::run_coroutine_threadsafe(async { 1 }, &handle);
+        // A value, or an error that says why not; the runtime may be ending.
+        match submitted.result(Duration::from_secs(20)) {
+            Ok(value) => assert_eq!(value, 1),
+            Err(error) => assert!(!error.is_timeout() && !error.is_panic(), "{error}"),
+        }
+        let inner = handle.clone();
+        let ended = handle.block_on(async move {
+            heist::sleep(Duration::from_millis(1)).await;
+            let value = inner.spawn(async { 2 }).await;
+            // With the thread's own variables gone, what goes by them finds no runtime here.
+            (value, heist::spawn(async { 3 }).await)
+        });
+        if let Ok((value, here)) = ended {
+            assert!(value.is_ok_and(|value| value == 2));
+            assert!(here.map_or_else(|error| error.is_refused(), |value| value == 3));
+        }
+        done.open();
+    }
+}
+
+#[test]
+fn a_destructor_of_a_thread_local_may_ask_for_everything() {
+    // On a thread of its own one is made before anything of the runtime's, the other after: one outlives that, the other does not.
+    thread_local! {
+        static EARLY: Asks = const { Asks(std::cell::RefCell::new(None)) };
+        static LATE: Asks = const { Asks(std::cell::RefCell::new(None)) };
+    }
+    fn leave(handle: &Handle, dones: &[Gate; 2]) {
+        let at = |asks: &Asks, done: &Gate| asks.0.replace(Some((handle.clone(), done.clone())));
+        EARLY.with(|asks| drop(at(asks, &dones[0])));
+        let used = handle.block_on(heist::sleep(Duration::from_micros(1)));
+        drop((used, VAR.get(), Handle::current()));
+        LATE.with(|asks| drop(at(asks, &dones[1])));
+    }
+    limited(|| {
+        for place in ["a thread", "a worker", "the blocking pool"] {
+            let runtime = threaded(2);
+            // What outlives the other runtime's threads.
+            let handle = runtime.handle().clone();
+            let dones = [Gate::default(), Gate::default()];
+            let mine = dones.clone();
+            let other = heist::Builder::new()
+                .worker_threads(1)
+                .blocking_keep_alive(Duration::ZERO)
+                .build()
+                .unwrap();
+            match place {
+                "a thread" => std::thread::spawn(move || leave(&handle, &mine))
+                    .join()
+                    .unwrap(),
+                "a worker" => {
+                    let leaving = other.spawn(async move { leave(&handle, &mine) });
+                    other.block_on(leaving).unwrap().unwrap();
+                    assert!(other.shutdown(Duration::from_secs(20)).is_complete());
+                }
+                _ => {
+                    let leaving = other.spawn_blocking(move || leave(&handle, &mine));
+                    other.block_on(leaving).unwrap().unwrap();
+                }
+            }
+            until(place, || dones.iter().all(Gate::is_open));
+            assert_eq!(runtime.run(async { 3 }).unwrap(), 3, "{place}");
+        }
+    });
+}
+
+#[test]
+fn a_thread_of_the_runtime_that_ends_may_ask_its_own_runtime() {
+    thread_local! {
+        static ASKS: Asks = const { Asks(std::cell::RefCell::new(None)) };
+    }
+    limited(|| {
+        for workers in [1, 4] {
+            let runtime = threaded(workers);
+            let done = Gate::default();
+            let (handle, mine) = (runtime.handle().clone(), done.clone());
+            let task = runtime.spawn(async move {
+                ASKS.with(|asks| asks.0.replace(Some((handle, mine))));
+            });
+            runtime.block_on(task).unwrap().unwrap();
+            let report = runtime.shutdown(Duration::from_secs(20));
+            assert!(report.is_complete(), "{report}");
+            until("the worker's thread has ended", || done.is_open());
+        }
+    });
+}

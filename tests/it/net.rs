@@ -292,3 +292,60 @@ fn connections_come_and_go_while_the_runtime_ends() {
         }
     });
 }
+
+#[test]
+fn slow_readers_and_slow_writers_hold_up_themselves_and_nobody_else() {
+    const IDLE: usize = 200;
+    /// More than the kernel's buffers at both ends of a connection of the loopback.
+    const MUCH: usize = 64 << 20;
+    limited(|| {
+        on_each_driver(|what, runtime| {
+            let written = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+            let count = written.clone();
+            runtime
+                .run(async move {
+                    let addr = echo_server().await;
+                    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                    let flooded = listener.local_addr().unwrap();
+                    // It writes whatever fits to a client that hardly reads.
+                    let flood = heist::spawn(async move {
+                        let (stream, _) = listener.accept().await.unwrap();
+                        let piece = vec![0; 1 << 16];
+                        while let Ok(length) = stream.write(&piece).await {
+                            count.fetch_add(length, std::sync::atomic::Ordering::SeqCst);
+                        }
+                    });
+                    let slow_reader = TcpStream::connect(flooded).await.unwrap();
+                    let mut idle = Vec::new();
+                    for _ in 0..IDLE {
+                        idle.push(TcpStream::connect(addr).await.unwrap());
+                    }
+                    // One byte at a time, and never a whole request.
+                    for n in 0..20_u8 {
+                        for stream in &idle {
+                            stream.write_all(&[n]).await.unwrap();
+                        }
+                        slow_reader.read(&mut [0; 16]).await.unwrap();
+                        let served = heist::timeout(Duration::from_secs(20), exchange(addr, 2));
+                        served.await.expect("not served").unwrap();
+                    }
+                    while !is_suspended(&flood) {
+                        heist::sleep(Duration::from_millis(1)).await;
+                    }
+                    drop(slow_reader);
+                    flood.await.unwrap();
+                    for stream in idle {
+                        let mut bytes = [0; 20];
+                        stream.read_exact(&mut bytes).await.unwrap();
+                        assert!(bytes.iter().copied().eq(0..20));
+                    }
+                })
+                .expect(what);
+            let written = written.load(std::sync::atomic::Ordering::SeqCst);
+            assert!(
+                written < MUCH,
+                "{what}: {written} bytes were taken that nobody reads"
+            );
+        });
+    });
+}

@@ -337,3 +337,128 @@ fn errors_say_what_they_are() {
         assert_eq!(payload.downcast_ref::<String>().unwrap(), "eleven 11");
     });
 }
+
+/// When somebody asks the task to end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Asked {
+    AtOnce,
+    WhileSuspended,
+    AfterTheEnd,
+}
+
+#[test]
+fn a_cancel_or_an_abort_at_any_point_meets_every_panic() {
+    limited(|| {
+        on_each_flavour(|flavour, builder| {
+            let (runtime, told) = with_handler(builder);
+            for cause in CAUSES {
+                for asked in [Asked::AtOnce, Asked::WhileSuspended, Asked::AfterTheEnd] {
+                    for abort in [false, true] {
+                        for awaited in [false, true] {
+                            let what = format!(
+                                "{flavour}, {cause:?}, {asked:?}, abort: {abort}, awaited: {awaited}"
+                            );
+                            let before = told.lock().unwrap().len();
+                            ask(&runtime, cause, asked, abort, awaited);
+                            run_until(&runtime, "released", || runtime.metrics().tasks_alive == 0);
+                            let told = told.lock().unwrap().len() - before;
+                            assert!(told <= usize::from(!awaited), "{what}: told {told} times");
+                            let alive = runtime.spawn(async { 7 });
+                            assert_eq!(runtime.block_on(alive).unwrap().unwrap(), 7, "{what}");
+                        }
+                    }
+                }
+            }
+            let report = runtime.shutdown(std::time::Duration::from_secs(10));
+            assert!(report.is_complete(), "{report}");
+        });
+    });
+}
+
+fn ask(runtime: &Runtime, cause: Cause, asked: Asked, abort: bool, awaited: bool) {
+    let (gate, polled) = (Gate::default(), Gate::default());
+    let task = runtime.spawn(Failing {
+        cause,
+        gate: gate.passed(),
+        polled: polled.clone(),
+    });
+    let seen = task.as_ref();
+    if asked == Asked::AfterTheEnd {
+        gate.open();
+        run_until(runtime, "done", || seen.is_done());
+    }
+    if asked == Asked::WhileSuspended {
+        run_until(runtime, "polled", || polled.is_open());
+    }
+    let accepted = if abort {
+        task.abort(None)
+    } else {
+        task.cancel(None)
+    };
+    assert_eq!(accepted, asked != Asked::AfterTheEnd);
+    gate.open();
+    if !awaited {
+        return drop(task);
+    }
+    match runtime.block_on(task).unwrap() {
+        // Its destructor would panic here.
+        Ok(value) => std::mem::forget(value),
+        Err(error) => {
+            if error.is_panic() {
+                std::mem::forget(error.into_panic());
+            } else {
+                assert!(error.is_cancelled(), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn of_many_children_whose_destructors_panic_each_ends_and_no_other_is_harmed() {
+    limited(|| {
+        on_each_flavour(|flavour, builder| {
+            let (runtime, _told) = with_handler(builder);
+            let children = |count| {
+                let polled: Vec<_> = (0..count).map(|_| Gate::default()).collect();
+                let futures = polled.clone().into_iter().map(|polled| Failing {
+                    cause: Cause::FutureDrop,
+                    gate: Gate::default().passed(),
+                    polled,
+                });
+                (futures.collect::<Vec<_>>(), polled)
+            };
+            for way in ["a group", "a gather"] {
+                let (failing, polled) = children(50);
+                let owner = runtime.spawn(async move {
+                    match way {
+                        "a group" => {
+                            let group = heist::TaskGroup::run(|group| async move {
+                                for child in failing {
+                                    drop(group.spawn(async move { drop(child.await) }));
+                                }
+                                std::future::pending::<()>().await;
+                            });
+                            group.await.map_err(drop).unwrap_or_default();
+                        }
+                        _ => {
+                            let tasks = failing.into_iter().map(heist::spawn).collect::<Vec<_>>();
+                            drop(heist::gather(tasks).await);
+                        }
+                    }
+                });
+                let seen = owner.as_ref();
+                run_until(&runtime, "all wait", || polled.iter().all(Gate::is_open));
+                owner.cancel(None);
+                run_until(&runtime, "the owner ended", || seen.is_done());
+                drop(owner);
+                run_until(&runtime, "all ended", || runtime.metrics().tasks_alive == 0);
+                let alive = runtime.spawn(async { 7 });
+                assert_eq!(
+                    runtime.block_on(alive).unwrap().unwrap(),
+                    7,
+                    "{flavour}, {way}"
+                );
+            }
+        });
+    });
+}

@@ -733,3 +733,115 @@ fn submissions_from_outside_to_sleeping_workers_are_never_missed() {
         }
     });
 }
+
+/// Blocks on a runtime when it is dropped.
+struct BlocksInDrop(Handle, Arc<AtomicUsize>);
+
+impl Drop for BlocksInDrop {
+    fn drop(&mut self) {
+        let value = self.0.block_on(async {
+            heist::sleep(Duration::from_millis(1)).await;
+            heist::spawn(async { 1 }).await.unwrap()
+        });
+        match value {
+            Ok(value) => assert_eq!(value, 1),
+            Err(error) => assert!(error.is_refused() || error.is_cancelled(), "{error}"),
+        }
+        self.1.fetch_add(1, SeqCst);
+    }
+}
+
+#[test]
+fn block_on_in_a_destructor_ends_or_is_an_error_wherever_that_runs() {
+    limited(|| {
+        on_each_flavour(|flavour, builder| {
+            on_each_flavour(|_, inner| {
+                let runtime = builder.clone().build().unwrap();
+                let other = inner.build().unwrap();
+                let dropped = Arc::new(AtomicUsize::new(0));
+                let mut made = 0;
+                for handle in [runtime.handle(), other.handle()] {
+                    let mut one = || {
+                        made += 1;
+                        BlocksInDrop(handle.clone(), dropped.clone())
+                    };
+                    // In a future that is cancelled, in a value that nobody takes, in a root, in a blocking closure, in a callback, on this thread.
+                    let held = one();
+                    let cancelled = runtime.spawn(async move {
+                        let _held = held;
+                        std::future::pending::<()>().await;
+                    });
+                    runtime.block_on(task::yield_now()).unwrap();
+                    cancelled.cancel(None);
+                    let _ = runtime.block_on(cancelled).unwrap();
+                    let value = one();
+                    drop(runtime.spawn(async move { value }));
+                    let held = one();
+                    runtime.block_on(async move { drop(held) }).unwrap();
+                    let held = one();
+                    let closure = runtime.spawn_blocking(move || drop(held));
+                    runtime.block_on(closure).unwrap().unwrap();
+                    let held = one();
+                    drop(runtime.call_soon(move || drop(held)));
+                    drop(one());
+                }
+                crate::support::run_until(&runtime, "all dropped", || dropped.load(SeqCst) == made);
+                // The last while its runtime shuts down.
+                for handle in [runtime.handle(), other.handle()] {
+                    let held = BlocksInDrop(handle.clone(), dropped.clone());
+                    runtime.spawn(async move {
+                        let _held = held;
+                        std::future::pending::<()>().await;
+                    });
+                }
+                let report = runtime.shutdown(Duration::from_secs(20));
+                assert!(report.is_complete(), "{flavour}: {report}");
+                assert_eq!(dropped.load(SeqCst), made + 2);
+            });
+        });
+    });
+}
+
+/// How long the threads of this process whose names begin so have run on a CPU.
+#[cfg(target_os = "linux")]
+fn time_on_cpu(name: &str) -> Duration {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let nanos = threads.flatten().filter_map(|thread| {
+        let comm = std::fs::read_to_string(thread.path().join("comm")).ok()?;
+        let told = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        let on_cpu = told.split(' ').next()?.parse::<u64>().ok()?;
+        comm.starts_with(name).then_some(on_cpu)
+    });
+    Duration::from_nanos(nanos.sum())
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn sixty_four_workers_with_nothing_to_do_hardly_run() {
+    limited(|| {
+        let runtime = Builder::new()
+            .worker_threads(64)
+            .thread_name("lazy")
+            .build()
+            .unwrap();
+        runtime
+            .run(async {
+                let tasks: Vec<_> = (0..1000).map(|_| heist::spawn(task::yield_now())).collect();
+                for task in tasks {
+                    task.await.unwrap();
+                }
+            })
+            .unwrap();
+        if time_on_cpu("lazy") == Duration::ZERO {
+            return eprintln!("a kernel that does not count it");
+        }
+        // They spin, nap and look about for a while, and then sleep.
+        until("asleep", || {
+            let before = time_on_cpu("lazy");
+            std::thread::sleep(Duration::from_millis(200));
+            let ran = time_on_cpu("lazy") - before;
+            ran < Duration::from_millis(10)
+        });
+        assert_eq!(runtime.run(async { 1 }).unwrap(), 1);
+    });
+}

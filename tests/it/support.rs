@@ -1,34 +1,12 @@
-//! What the tests share: a limit for each, waiting for a condition, gates, counted drops, and the flavours of the runtime.
+//! What the tests share: waiting for a condition, gates, counted drops, and the flavours of the runtime.
 
+pub(crate) use crate::limit::limited;
 use heist::{Builder, Handle, Runtime};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
-
-/// No test takes as long as this on a machine that works, however busy; one that does hangs.
-pub(crate) const LIMIT: Duration = Duration::from_secs(120);
-
-/// Runs `body` on a thread of its own and fails if that has not ended within [`LIMIT`].
-#[track_caller]
-pub(crate) fn limited<R: Send + 'static>(body: impl FnOnce() -> R + Send + 'static) -> R {
-    let (send, ended) = channel();
-    let thread = std::thread::spawn(move || {
-        let value = body();
-        // Nobody listens any more if the limit has passed.
-        let _ = send.send(());
-        value
-    });
-    if ended.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
-        panic!("no end within {LIMIT:?}");
-    }
-    match thread.join() {
-        Ok(value) => value,
-        Err(payload) => std::panic::resume_unwind(payload),
-    }
-}
 
 /// Whether a task is neither queued nor running, as its `Debug` says.
 pub(crate) fn is_suspended<T>(task: &heist::Task<T>) -> bool {

@@ -493,3 +493,68 @@ fn a_timer_that_is_made_again_in_its_own_waker_starves_nobody() {
         until("fired again and again", || again.0.load(SeqCst) > 100);
     });
 }
+
+#[test]
+fn a_clock_that_jumps_ten_years_fires_each_timer_once_and_floods_nobody() {
+    limited(|| {
+        for workers in [1, 4] {
+            let runtime = paused(Builder::new().worker_threads(workers));
+            let clock = runtime.clock().clone();
+            clock.set_auto_advance(false);
+            let fired = Arc::new(AtomicUsize::new(0));
+            let registered = Arc::new(AtomicUsize::new(0));
+            for n in 1..=100 {
+                let (fired, registered) = (fired.clone(), registered.clone());
+                runtime.spawn(async move {
+                    let mut nap = Box::pin(heist::sleep(n * HOUR));
+                    std::future::poll_fn(|cx| {
+                        let poll = nap.as_mut().poll(cx);
+                        registered.fetch_add(usize::from(poll.is_pending()), SeqCst);
+                        poll
+                    })
+                    .await;
+                    fired.fetch_add(1, SeqCst);
+                });
+            }
+            // Missed ticks by the hundred million: one at once, the next on time.
+            let ticks: Vec<_> = [MissedTick::Skip, MissedTick::Delay]
+                .into_iter()
+                .map(|missed| {
+                    let (count, registered) = (Arc::new(AtomicUsize::new(0)), registered.clone());
+                    let seen = count.clone();
+                    runtime.spawn(async move {
+                        let mut pulse = interval(Duration::from_secs(1)).on_missed(missed);
+                        pulse.tick().await;
+                        registered.fetch_add(1, SeqCst);
+                        loop {
+                            pulse.tick().await;
+                            seen.fetch_add(1, SeqCst);
+                        }
+                    });
+                    count
+                })
+                .collect();
+            until("registered", || registered.load(SeqCst) == 102);
+            let before = clock.now();
+            clock.advance(10 * YEAR).unwrap();
+            until("all fired", || fired.load(SeqCst) == 100);
+            until("ticked", || {
+                ticks.iter().all(|count| count.load(SeqCst) >= 1)
+            });
+            assert!(clock.now() - before >= 10 * YEAR);
+            // The clock stands still: whatever came more than that came too soon.
+            runtime
+                .run(async { heist::task::yield_now().await })
+                .unwrap();
+            assert!(
+                ticks.iter().all(|count| count.load(SeqCst) <= 2),
+                "{ticks:?}"
+            );
+            clock.advance(Duration::from_secs(2)).unwrap();
+            until("ticks go on", || {
+                ticks.iter().all(|count| count.load(SeqCst) >= 2)
+            });
+            assert_eq!(fired.load(SeqCst), 100);
+        }
+    });
+}

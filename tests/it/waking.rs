@@ -490,3 +490,74 @@ fn std_wake_works_as_a_join_waker_from_any_thread() {
         }
     });
 }
+
+/// Notes the thread that it is dropped on, and cannot be sent to another.
+struct DroppedHere(Arc<Mutex<Vec<std::thread::ThreadId>>>, std::rc::Rc<()>);
+
+impl Drop for DroppedHere {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().push(std::thread::current().id());
+    }
+}
+
+#[test]
+fn a_root_ends_on_its_own_thread_wherever_its_last_waker_goes() {
+    limited(|| {
+        on_each_flavour(|flavour, builder| {
+            let runtime = builder.build().unwrap();
+            for end in ["ready", "cancelled", "woken"] {
+                let dropped_on = Arc::new(Mutex::new(Vec::new()));
+                let (waker, task) = (Stuck::default(), Arc::new(Mutex::new(None)));
+                let root = {
+                    let (waker, task) = (waker.clone(), task.clone());
+                    let payload = DroppedHere(dropped_on.clone(), Default::default());
+                    let local = std::rc::Rc::clone(&payload.1);
+                    async move {
+                        let mut polls = 0;
+                        std::future::poll_fn(|cx| {
+                            polls += 1;
+                            waker.0.lock().unwrap().push(cx.waker().clone());
+                            *task.lock().unwrap() = heist::current_task();
+                            if end == "ready" || polls > 1 {
+                                Poll::Ready(())
+                            } else {
+                                Poll::Pending
+                            }
+                        })
+                        .await;
+                        drop(local);
+                        payload
+                    }
+                };
+                // The other thread has the last word, and the last waker.
+                let (wakers, seen) = (waker.0.clone(), task.clone());
+                let other = std::thread::spawn(move || {
+                    until("polled", || seen.lock().unwrap().is_some());
+                    let task = seen.lock().unwrap().take().unwrap();
+                    let mut mine = std::mem::take(&mut *wakers.lock().unwrap());
+                    match end {
+                        "cancelled" => drop(task.cancel(None)),
+                        "woken" => mine.pop().unwrap().wake(),
+                        _ => {}
+                    }
+                    until("ended", || task.is_done());
+                    mine
+                });
+                let ended = runtime.block_on(root);
+                assert_eq!(ended.is_err(), end == "cancelled", "{flavour}, {end}");
+                drop(ended);
+                let here = std::thread::current().id();
+                assert_eq!(*dropped_on.lock().unwrap(), [here], "{flavour}, {end}");
+                let mut kept = other.join().unwrap();
+                kept.append(&mut waker.0.lock().unwrap());
+                std::thread::spawn(move || {
+                    kept.iter().for_each(Waker::wake_by_ref);
+                    drop(kept);
+                })
+                .join()
+                .unwrap();
+                assert_eq!(dropped_on.lock().unwrap().len(), 1);
+            }
+        });
+    });
+}

@@ -6,7 +6,7 @@ use heist_io_driver::time::{now, sleep};
 use heist_io_driver::{Config, WakeBatch};
 
 use crate::support::{
-    Count, LIMIT, driver, each, poll_once, run, turn_idly, turn_until, wait_until,
+    Count, LIMIT, Limit, driver, each, poll_once, run, turn_idly, turn_until, wait_until,
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -75,6 +75,7 @@ fn advancing_a_clock_wakes_the_waiting_driver() {
 
 #[test]
 fn a_resumed_clock_runs_and_its_timers_fire() {
+    let _limit = Limit::new();
     let config = Config::default();
     config.clock.pause();
     let mut driver = driver(&config);
@@ -88,6 +89,7 @@ fn a_resumed_clock_runs_and_its_timers_fire() {
 
 #[test]
 fn a_clock_told_not_to_jump_does_not() {
+    let _limit = Limit::new();
     let config = Config::default();
     config.clock.pause();
     config.clock.set_auto_advance(false);
@@ -104,6 +106,7 @@ fn a_clock_told_not_to_jump_does_not() {
 
 #[test]
 fn a_deadline_beyond_the_end_of_virtual_time_does_not_keep_the_driver_spinning() {
+    let _limit = Limit::new();
     let config = Config::default();
     config.clock.pause();
     let mut driver = driver(&config);
@@ -116,6 +119,7 @@ fn a_deadline_beyond_the_end_of_virtual_time_does_not_keep_the_driver_spinning()
 
 #[test]
 fn ten_virtual_years_pass_day_by_day() {
+    let _limit = Limit::new();
     let config = Config::default();
     config.clock.pause();
     let mut driver = driver(&config);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use heist_io_driver::time::sleep;
 use heist_io_driver::{Async, Handle, WakeBatch, leaf};
 
-use crate::support::{Count, driver, each, poll_once, turn_until, wait_until};
+use crate::support::{Count, Limit, driver, each, poll_once, turn_until, wait_until};
 
 #[test]
 fn a_timer_made_and_dropped_within_a_poll_does_not_wake_the_driver() {
@@ -71,6 +71,7 @@ fn announced_by(end: impl Fn(&Handle)) {
 
 #[test]
 fn the_end_of_a_poll_announces_its_timers() {
+    let _limit = Limit::new();
     announced_by(|_| {
         leaf::end_poll();
     });
@@ -78,22 +79,26 @@ fn the_end_of_a_poll_announces_its_timers() {
 
 #[test]
 fn setting_a_poll_aside_announces_its_timers() {
+    let _limit = Limit::new();
     announced_by(|_| drop(leaf::set_aside()));
 }
 
 #[test]
 fn entering_another_driver_announces_the_timers_of_the_one_left() {
+    let _limit = Limit::new();
     let other = driver(&Default::default());
     announced_by(|_| drop(other.handle().enter(0)));
 }
 
 #[test]
 fn a_notification_from_outside_makes_up_for_a_poll_that_does_not_end() {
+    let _limit = Limit::new();
     announced_by(Handle::notify);
 }
 
 #[test]
 fn a_due_sleep_stays_suspended_while_a_cancel_is_delivered() {
+    let _limit = Limit::new();
     let mut driver = driver(&Default::default());
     let handle = driver.handle().clone();
     let _entered = handle.enter(0);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use heist_io_driver::{Async, Config, Handle, WakeBatch};
 
-use crate::support::{Count, driver, each, park_on, poll_once, run, turn_until};
+use crate::support::{Count, Limit, driver, each, park_on, poll_once, run, turn_until};
 
 fn pair() -> (Async<UnixStream>, Async<UnixStream>) {
     let (a, b) = UnixStream::pair().unwrap();
@@ -304,6 +304,7 @@ fn a_driver_that_ends_fails_those_who_wait() {
 
 #[test]
 fn sources_work_where_no_driver_was_entered() {
+    let _limit = Limit::new();
     let (a, b) = pair();
     let thread = std::thread::spawn(move || {
         let mut bytes = [0; 5];
@@ -407,6 +408,7 @@ fn wakers_may_use_sources() {
 
 #[test]
 fn a_source_belongs_to_the_driver_it_was_made_with() {
+    let _limit = Limit::new();
     let one = driver(&Config::default());
     let two = driver(&Config {
         shards: 5,
@@ -418,4 +420,120 @@ fn a_source_belongs_to_the_driver_it_was_made_with() {
     let a = Async::with_handle(a, two.handle().clone()).unwrap();
     assert_eq!(a.handle().shards(), 5);
     assert_eq!(Handle::current().unwrap().shards(), 1);
+}
+
+#[test]
+fn descriptors_come_and_go_on_many_threads_and_no_event_reaches_the_next_of_its_number() {
+    const ROUNDS: usize = 5_000;
+    each(|config| {
+        let mut driver = driver(&config);
+        let handle = driver.handle().clone();
+        let threads: Vec<_> = (0..3)
+            .map(|n| {
+                let handle = handle.clone();
+                std::thread::spawn(move || {
+                    let _entered = handle.enter(n);
+                    for round in 0..ROUNDS {
+                        let (a, b) = pair();
+                        let mut next = a.read_with(|mut a| a.read(&mut [0; 4]));
+                        assert!(poll_once(&mut next).is_pending(), "nothing was sent yet");
+                        // The driver may be looking at the event while the number goes to somebody else.
+                        b.get_ref().write_all(&[1; 4]).unwrap();
+                        if round % 8 == 0 {
+                            assert_eq!(park_on(next).unwrap(), 4);
+                        }
+                    }
+                })
+            })
+            .collect();
+        turn_until(&mut driver, || {
+            threads.iter().all(|thread| thread.is_finished())
+        });
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_direction_that_is_given_up_does_not_strand_the_other() {
+    each(|config| {
+        let mut driver = driver(&config);
+        let handle = driver.handle().clone();
+        let _entered = handle.enter(0);
+        for gives_up_reading in [false, true] {
+            let (a, b) = pair();
+            let filled = fill(a.get_ref());
+            let (woken, waker) = Count::new();
+            let cx = &mut Context::from_waker(&waker);
+            let mut byte = [0];
+            let mut read = a.read_with(|mut a| a.read(&mut byte));
+            let mut write = a.write_with(|mut a| a.write(b"more"));
+            assert!(poll_once(&mut read).is_pending());
+            assert!(poll_once(&mut write).is_pending());
+            if gives_up_reading {
+                // An event for both, of which one has nobody any more.
+                assert!(Pin::new(&mut write).poll(cx).is_pending());
+                drop(read);
+                b.get_ref().write_all(b"x").unwrap();
+                let mut rest = vec![0; filled];
+                b.get_ref().set_nonblocking(false).unwrap();
+                b.get_ref().read_exact(&mut rest).unwrap();
+                turn_until(&mut driver, || {
+                    woken.get() > 0 && poll_once(&mut write).is_ready()
+                });
+            } else {
+                assert!(Pin::new(&mut read).poll(cx).is_pending());
+                drop(write);
+                b.get_ref().write_all(b"x").unwrap();
+                turn_until(&mut driver, || {
+                    woken.get() > 0 && poll_once(&mut read).is_ready()
+                });
+            }
+        }
+    });
+}
+
+#[test]
+fn neither_a_reset_nor_a_half_closed_peer_keeps_the_driver_spinning() {
+    each(|config| {
+        let mut driver = driver(&config);
+        let handle = driver.handle().clone();
+        let _entered = handle.enter(0);
+        for end in ["a reset", "half closed", "a reset behind bytes"] {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let a = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (mut b, _) = listener.accept().unwrap();
+            let a = Async::new(a).unwrap();
+            let mut read = a.read_with(|mut a| a.read(&mut [0; 8]));
+            assert!(poll_once(&mut read).is_pending());
+            match end {
+                "half closed" => b.shutdown(std::net::Shutdown::Write).unwrap(),
+                _ => {
+                    if end == "a reset behind bytes" {
+                        b.write_all(b"last").unwrap();
+                    }
+                    let linger = Some(Duration::ZERO);
+                    socket2::SockRef::from(&b).set_linger(linger).unwrap();
+                }
+            }
+            let kept = (end == "half closed").then_some(b);
+            let mut batch = WakeBatch::new();
+            let (mut turns, start) = (0, Instant::now());
+            // Nobody reads, and nothing more happens.
+            while start.elapsed() < Duration::from_millis(50) {
+                let wait = Some(Duration::from_millis(60));
+                driver.turn(wait, false, &mut batch).unwrap();
+                batch.wake_all();
+                turns += 1;
+            }
+            assert!(turns < 10, "{end}: {turns} turns");
+            let ended = poll_once(&mut read);
+            match end {
+                "half closed" => assert!(matches!(ended, Poll::Ready(Ok(0)))),
+                _ => assert!(matches!(ended, Poll::Ready(Err(_) | Ok(4)))),
+            }
+            drop(kept);
+        }
+    });
 }

@@ -7,8 +7,9 @@ use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::thread;
+use std::time::Duration;
 
-use heist_io_driver::{Async, Config};
+use heist_io_driver::{Async, Config, WakeBatch};
 
 use crate::support::{Count, both, driver, each, poll_once, run, turn_until};
 
@@ -248,6 +249,51 @@ fn tasks_on_several_threads_share_a_driver() {
         });
         for thread in threads {
             thread.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn one_that_is_always_ready_starves_none_of_a_thousand_others() {
+    // More than the driver takes from the kernel in one turn.
+    const OTHERS: usize = 1_100;
+    each(|config| {
+        let mut driver = driver(&config);
+        let handle = driver.handle().clone();
+        let _entered = handle.enter(0);
+        let pair = || {
+            let (a, b) = UnixStream::pair().unwrap();
+            (Async::new(a).unwrap(), Async::new(b).unwrap())
+        };
+        let (hot, feeder) = pair();
+        let others: Vec<_> = (0..OTHERS).map(|_| pair()).collect();
+        let mut reads: Vec<_> = others
+            .iter()
+            .map(|(a, _)| {
+                let (count, waker) = Count::new();
+                let mut read = a.read_with(|mut a| a.read(&mut [0; 4]));
+                let mut cx = Context::from_waker(&waker);
+                assert!(Pin::new(&mut read).poll(&mut cx).is_pending());
+                (count, read)
+            })
+            .collect();
+        for (_, b) in &others {
+            b.get_ref().write_all(b"x").unwrap();
+        }
+        // At each turn the hot one has a new event.
+        let (mut turns, mut batch) = (0, WakeBatch::new());
+        while reads.iter().any(|(count, _)| count.get() == 0) {
+            feeder.get_ref().write_all(b"y").unwrap();
+            driver
+                .turn(Some(Duration::from_secs(1)), false, &mut batch)
+                .unwrap();
+            batch.wake_all();
+            while hot.try_read_with(|mut hot| hot.read(&mut [0; 64])).is_ok() {}
+            turns += 1;
+            assert!(turns < 20, "others wait for the {turns}th turn");
+        }
+        for (_, read) in &mut reads {
+            assert!(matches!(poll_once(read), Poll::Ready(Ok(1))));
         }
     });
 }

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use heist_io_driver::{Config, Driver, WakeBatch};
 
+pub(crate) use crate::limit::Limit;
+
 /// After which a test has failed: far beyond what a loaded machine needs.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
@@ -38,6 +40,7 @@ impl Wake for Count {
 
 /// Runs `test` on a driver of each kind.
 pub(crate) fn each(test: impl Fn(Config)) {
+    let _limit = Limit::new();
     for portable in [false, true] {
         test(Config {
             portable,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use heist_io_driver::time::{MissedTick, Sleep, interval, interval_at, now, sleep, sleep_until};
 use heist_io_driver::{Driver, WakeBatch};
 
-use crate::support::{Count, driver, each, park_on, poll_once, run, turn_until, wait_until};
+use crate::support::{Count, Limit, driver, each, park_on, poll_once, run, turn_until, wait_until};
 
 fn poll(sleep: &mut Sleep, waker: &Waker) -> Poll<()> {
     Pin::new(sleep).poll(&mut Context::from_waker(waker))
@@ -51,6 +51,7 @@ fn a_sleep_always_suspends() {
 
 #[test]
 fn what_cannot_be_counted_never_comes() {
+    let _limit = Limit::new();
     let mut driver = driver(&Default::default());
     let handle = driver.handle().clone();
     let _entered = handle.enter(0);
@@ -75,6 +76,7 @@ fn what_cannot_be_counted_never_comes() {
 
 #[test]
 fn a_dropped_sleep_leaves_nothing_behind() {
+    let _limit = Limit::new();
     let driver = driver(&Default::default());
     let _entered = driver.handle().enter(1);
     let (count, waker) = Count::new();
@@ -117,6 +119,7 @@ fn a_reset_sleep_wakes_its_task_at_the_new_deadline() {
 
 #[test]
 fn a_sleep_wakes_whoever_polled_last() {
+    let _limit = Limit::new();
     let mut driver = driver(&Default::default());
     let handle = driver.handle().clone();
     let _entered = handle.enter(0);
@@ -198,6 +201,7 @@ fn timers_of_many_threads_all_fire() {
 
 #[test]
 fn a_turn_fires_a_bounded_number_and_says_that_there_are_more() {
+    let _limit = Limit::new();
     let mut driver = driver(&Default::default());
     let handle = driver.handle().clone();
     let _entered = handle.enter(0);
@@ -225,6 +229,7 @@ fn a_turn_fires_a_bounded_number_and_says_that_there_are_more() {
 
 #[test]
 fn sleeps_go_on_when_their_driver_is_gone() {
+    let _limit = Limit::new();
     let driver = driver(&Default::default());
     let entered = driver.handle().enter(0);
     let (count, waker) = Count::new();
@@ -242,6 +247,7 @@ fn sleeps_go_on_when_their_driver_is_gone() {
 
 #[test]
 fn sleeps_work_where_no_driver_was_entered() {
+    let _limit = Limit::new();
     let start = Instant::now();
     let threads: Vec<_> = (0..8)
         .map(|n| thread::spawn(move || park_on(sleep(Duration::from_millis(n)))))
@@ -274,6 +280,7 @@ impl Drop for Meddler {
 
 #[test]
 fn wakers_may_use_timers() {
+    let _limit = Limit::new();
     let mut driver = driver(&Default::default());
     let handle = driver.handle().clone();
     let _entered = handle.enter(0);
@@ -290,6 +297,7 @@ fn wakers_may_use_timers() {
 
 #[test]
 fn a_forgotten_sleep_harms_nobody() {
+    let _limit = Limit::new();
     let mut driver = driver(&Default::default());
     let handle = driver.handle().clone();
     let _entered = handle.enter(0);
@@ -325,6 +333,7 @@ fn an_interval_ticks_at_once_and_then_at_its_pace() {
 
 #[test]
 fn an_interval_makes_up_for_missed_ticks_as_asked() {
+    let _limit = Limit::new();
     let config = heist_io_driver::Config::default();
     config.clock.pause();
     let mut driver = driver(&config);
@@ -349,6 +358,7 @@ fn an_interval_makes_up_for_missed_ticks_as_asked() {
 
 #[test]
 fn an_interval_of_zero_yields_at_every_tick() {
+    let _limit = Limit::new();
     let mut driver = driver(&Default::default());
     run(&mut driver, async {
         let mut pulse = interval(Duration::ZERO);
@@ -357,4 +367,92 @@ fn an_interval_of_zero_yields_at_every_tick() {
             pulse.tick().await;
         }
     });
+}
+
+#[test]
+fn resets_and_drops_race_the_firing_and_no_timer_is_lost_or_early() {
+    const ROUNDS: u64 = 3_000;
+    each(|config| {
+        let mut driver = driver(&config);
+        let handle = driver.handle().clone();
+        let done = Arc::new(AtomicUsize::new(0));
+        let threads: Vec<_> = (0..3)
+            .map(|n| {
+                let (handle, done) = (handle.clone(), Arc::clone(&done));
+                thread::spawn(move || {
+                    let _entered = handle.enter(n);
+                    for round in 0..ROUNDS {
+                        // As soon as it is due, or a little before or after, it is moved, moved again, and now and then dropped instead.
+                        let soon = |of: u64| Duration::from_micros((round * 31 + of * 17) % 120);
+                        let mut nap = Box::pin(sleep(soon(1)));
+                        assert!(poll_once(&mut nap).is_pending());
+                        let begun = Instant::now();
+                        while begun.elapsed() < soon(2) {
+                            std::hint::spin_loop();
+                        }
+                        let deadline = now() + soon(3);
+                        nap.as_mut().reset(deadline);
+                        if round % 3 == 0 {
+                            let _ = poll_once(&mut nap);
+                        } else {
+                            park_on(&mut nap);
+                            assert!(now() >= deadline, "early");
+                            assert!(nap.is_elapsed());
+                        }
+                    }
+                    // Release: pairs with the Acquire below.
+                    done.fetch_add(1, Ordering::Release);
+                })
+            })
+            .collect();
+        turn_until(&mut driver, || done.load(Ordering::Acquire) == 3);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(handle.next_deadline(), None, "what was dropped is gone");
+    });
+}
+
+#[test]
+fn a_million_timers_due_at_once_or_each_on_its_own_fire_in_portions() {
+    let _limit = Limit::new();
+    const TIMERS: u64 = 1_000_000;
+    for apart in [Duration::ZERO, Duration::from_micros(7)] {
+        let config = heist_io_driver::Config::default();
+        config.clock.pause();
+        config.clock.set_auto_advance(false);
+        let mut driver = driver(&config);
+        let handle = driver.handle().clone();
+        let _entered = handle.enter(0);
+        let (count, waker) = Count::new();
+        let first = now() + Duration::from_secs(1);
+        let at = |n: u64| first + apart * n as u32;
+        let mut sleeps: Vec<_> = (0..TIMERS).map(|n| sleep_until(at(n))).collect();
+        for nap in &mut sleeps {
+            assert!(poll(nap, &waker).is_pending());
+        }
+        // Every third goes before it is due.
+        let mut n = 0;
+        sleeps.retain(|_| {
+            n += 1;
+            n % 3 != 0
+        });
+        config.clock.advance(Duration::from_secs(10)).unwrap();
+        let mut batch = WakeBatch::new();
+        turn_until(&mut driver, || {
+            assert!(batch.is_empty());
+            count.get() >= sleeps.len()
+        });
+        let turned = driver
+            .turn(Some(Duration::ZERO), false, &mut batch)
+            .unwrap();
+        assert_eq!((turned.timers, turned.more), (0, false));
+        assert_eq!(
+            count.get(),
+            sleeps.len(),
+            "each once, and none of the dropped"
+        );
+        assert!(sleeps.iter_mut().all(|nap| poll(nap, &waker).is_ready()));
+        assert_eq!(handle.next_deadline(), None);
+    }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use heist_io_driver::time::sleep;
 use heist_io_driver::{Config, Driver, Handle, Refused, WakeBatch};
 
-use crate::support::{LIMIT, driver, each, poll_once, turn_idly, wait_until};
+use crate::support::{LIMIT, Limit, driver, each, poll_once, turn_idly, wait_until};
 
 #[test]
 fn looking_does_not_wait() {
@@ -78,6 +78,7 @@ fn no_notification_is_lost_between_two_threads() {
 
 #[test]
 fn a_held_batch_keeps_the_driver_from_waiting() {
+    let _limit = Limit::new();
     let mut driver = driver(&Config::default());
     let handle = driver.handle().clone();
     let _entered = handle.enter(0);
@@ -111,6 +112,7 @@ fn waits_of_any_length_are_accepted() {
 
 #[test]
 fn entering_may_be_nested() {
+    let _limit = Limit::new();
     let one = driver(&Config::default());
     let two = driver(&Config {
         shards: 3,
@@ -132,6 +134,7 @@ fn entering_may_be_nested() {
 
 #[test]
 fn a_driver_may_be_turned_by_one_thread_after_another() {
+    let _limit = Limit::new();
     let mut driver = driver(&Config::default());
     for _ in 0..5 {
         driver = thread::spawn(move || {
@@ -148,6 +151,7 @@ fn a_driver_may_be_turned_by_one_thread_after_another() {
 
 #[test]
 fn shutting_down_is_final_and_may_be_repeated() {
+    let _limit = Limit::new();
     let mut driver = driver(&Config {
         shards: 0,
         ..Config::default()
@@ -168,6 +172,7 @@ fn shutting_down_is_final_and_may_be_repeated() {
 
 #[test]
 fn blocking_calls_go_where_the_config_says() {
+    let _limit = Limit::new();
     let ran = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&ran);
     let default = driver(&Config::default());

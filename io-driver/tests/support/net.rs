@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use heist_io_driver::{Config, Driver, Handle, WakeBatch};
 
+use crate::limit::Limit;
+
 /// After this long a test hangs.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -20,6 +22,8 @@ pub(crate) struct Rig {
     handle: Handle,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+    /// The test's, whose waits are all bounded by it.
+    _limit: Limit,
 }
 
 impl Rig {
@@ -44,6 +48,7 @@ impl Rig {
             handle,
             stop,
             thread: Some(thread),
+            _limit: Limit::new(),
         }
     }
 

@@ -1,7 +1,11 @@
 //! Every recorded case gives the recorded log: those promised on any number of workers on four, the others on one.
 
+#[path = "../../it/limit.rs"]
+mod limit;
+
 use heist_oracle::cases::{Case, Level, load};
 use heist_oracle::check::{Plan, check};
+use limit::limited;
 use std::path::Path;
 
 fn recorded() -> Vec<Case> {
@@ -25,16 +29,20 @@ fn passes(cases: &[Case], workers: usize) {
 
 #[test]
 fn parallel_cases_on_four_workers() {
-    let mut cases = recorded();
-    cases.retain(|case| case.level == Level::Parallel);
-    assert!(cases.len() > 400, "{} cases", cases.len());
-    passes(&cases, 4);
+    limited(|| {
+        let mut cases = recorded();
+        cases.retain(|case| case.level == Level::Parallel);
+        assert!(cases.len() > 400, "{} cases", cases.len());
+        passes(&cases, 4);
+    });
 }
 
 #[test]
 fn cooperative_cases_on_one_worker() {
-    let mut cases = recorded();
-    cases.retain(|case| case.level == Level::Cooperative);
-    assert!(cases.len() > 50, "{} cases", cases.len());
-    passes(&cases, 1);
+    limited(|| {
+        let mut cases = recorded();
+        cases.retain(|case| case.level == Level::Cooperative);
+        assert!(cases.len() > 50, "{} cases", cases.len());
+        passes(&cases, 1);
+    });
 }

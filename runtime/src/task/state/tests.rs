@@ -380,3 +380,25 @@ fn references_are_counted() {
     assert!(!state.drop_references(3));
     assert!(state.drop_references(1));
 }
+
+/// A count that would wrap, and free the cell under live wakers, ends the process instead: a process of its own.
+#[test]
+fn a_count_that_would_overflow_ends_the_process() {
+    const CHILD: &str = "HEIST_OVERFLOW";
+    let most = REF_LIMIT / REF_ONE;
+    if std::env::var_os(CHILD).is_some() {
+        let state = State::new(most + 1);
+        state.add_reference();
+        return;
+    }
+    let state = State::new(most - 1);
+    state.add_reference();
+    assert_eq!(state.load().references(), most);
+    let me = "task::state::tests::a_count_that_would_overflow_ends_the_process";
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([me, "--exact", "--test-threads=1"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    assert_eq!(child.status.code(), None, "ended by a signal: {child:?}");
+}

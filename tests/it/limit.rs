@@ -1,0 +1,26 @@
+//! A limit for each test: none can hang. The programs beside this directory include this file.
+
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+/// No test takes as long as this on a machine that works, however busy; one that does hangs.
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
+
+/// Runs `body` on a thread of its own and fails if that has not ended within [`LIMIT`].
+#[track_caller]
+pub(crate) fn limited<R: Send + 'static>(body: impl FnOnce() -> R + Send + 'static) -> R {
+    let (send, ended) = channel();
+    let thread = std::thread::spawn(move || {
+        let value = body();
+        // Nobody listens any more if the limit has passed.
+        let _ = send.send(());
+        value
+    });
+    if ended.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
+        panic!("no end within {LIMIT:?}");
+    }
+    match thread.join() {
+        Ok(value) => value,
+        Err(payload) => std::panic::resume_unwind(payload),
+    }
+}

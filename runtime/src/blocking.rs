@@ -1,30 +1,28 @@
 //! The blocking pool: threads for closures that block.
 //!
-//! A blocking task is a task like any other, whose future calls the closure and whose queue is the pool's channel; names, ids, panics,
+//! A blocking task is a task like any other, whose future calls the closure and whose queue is the pool's; names, ids, panics,
 //! the registry and cancellation while it waits come with that.
 //!
-//! Counting (all of it under one lock, so a thread never ends with a job in the channel, and a job never waits for a thread
-//! that was not started):
+//! All of it under one lock, so a thread never ends with a job in the queue, and a job never waits for a thread that was not started:
 //!
 //! ```text
 //!   Submit                                   Thread
-//!   1  count the job, send it                1  receive, or give up after the keep-alive
-//!   2  more jobs than waiting threads,       2  a job: uncount it, count this thread as busy; run; count it as waiting
-//!      and fewer threads than allowed:          gave up: no job is counted? uncount this thread and end; else back to 1
+//!   1  queue the job, notify one thread      1  a job: take it, count this thread as busy; run; count it as waiting; back to 1
+//!   2  more jobs than waiting threads,       2  wait, for as long as the keep-alive
+//!      and fewer threads than allowed:       3  that has passed, and there is no job: uncount this thread and end; else back to 1
 //!      count one more thread, start it
 //! ```
 
 use crate::handle::Handle;
 use crate::scheduler::ThreadConfig;
-use crate::sync_switch::channel::{Receiver, Sender, unbounded};
 use crate::sync_switch::{Condvar, Mutex, wait_until};
 use crate::system::{self, Thread};
 use crate::task::{
     Ending, Header, Refusal, Route, Runnable, Schedule, TaskError, TaskRef, Why, contain,
 };
-use crossbeam_channel::RecvTimeoutError;
 use heist_io_driver::leaf;
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::ptr::NonNull;
@@ -37,10 +35,11 @@ use std::time::{Duration, Instant};
 pub(crate) struct BlockingPool(Arc<Pool>);
 
 struct Pool {
-    counts: Mutex<Counts>,
-    /// Notified, under `counts`, when a thread of a closed pool ends.
+    state: Mutex<State>,
+    /// Notified, under `state`, when a job is queued, and when the pool is closed.
+    work: Condvar,
+    /// Notified, under `state`, when a thread ends.
     ended: Condvar,
-    jobs: Receiver<Job>,
     max_threads: usize,
     keep_alive: Duration,
     thread: ThreadConfig,
@@ -51,11 +50,10 @@ thread_local! {
     static POOL: Cell<*const Pool> = const { Cell::new(std::ptr::null()) };
 }
 
-struct Counts {
-    /// Gone once the pool is closed: then the threads end when the channel is empty.
-    sender: Option<Sender<Job>>,
-    /// Jobs in the channel.
-    queued: usize,
+struct State {
+    /// Then no job is queued any more, and the threads end when there is none.
+    closed: bool,
+    jobs: VecDeque<Job>,
     /// Threads that live; `busy` of them run a job.
     threads: usize,
     busy: usize,
@@ -90,16 +88,15 @@ impl From<NoThread> for io::Error {
 
 impl BlockingPool {
     pub(crate) fn new(max_threads: usize, keep_alive: Duration, thread: ThreadConfig) -> Self {
-        let (sender, jobs) = unbounded();
         Self(Arc::new(Pool {
-            counts: Mutex::new(Counts {
-                sender: Some(sender),
-                queued: 0,
+            state: Mutex::new(State {
+                closed: false,
+                jobs: VecDeque::new(),
                 threads: 0,
                 busy: 0,
             }),
+            work: Condvar::new(),
             ended: Condvar::new(),
-            jobs,
             max_threads,
             keep_alive,
             thread,
@@ -118,8 +115,8 @@ impl BlockingPool {
 
     /// Threads that live, and how many of them are busy.
     pub(crate) fn threads(&self) -> (usize, usize) {
-        let counts = self.0.counts.lock();
-        (counts.threads, counts.busy)
+        let state = self.0.state.lock();
+        (state.threads, state.busy)
     }
 
     /// Whether the calling thread is one of this pool's.
@@ -128,21 +125,23 @@ impl BlockingPool {
     }
 
     pub(crate) fn queued(&self) -> usize {
-        self.0.counts.lock().queued
+        self.0.state.lock().jobs.len()
     }
 
     /// Whether a job runs or waits.
     pub(crate) fn is_busy(&self) -> bool {
-        let counts = self.0.counts.lock();
-        counts.busy + counts.queued > 0
+        let state = self.0.state.lock();
+        state.busy + state.jobs.len() > 0
     }
 
     /// Accepts no more jobs, and ends the tasks that wait for a thread; the threads end with what they run.
     pub(crate) fn close(&self) {
-        let sender = self.0.counts.lock().sender.take();
-        drop(sender);
-        for job in self.0.jobs.try_iter() {
-            self.0.counts.lock().queued -= 1;
+        let mut state = self.0.state.lock();
+        state.closed = true;
+        let jobs = std::mem::take(&mut state.jobs);
+        self.0.work.notify_all();
+        drop(state);
+        for job in jobs {
             if let Job::Task(task, _) = job {
                 task.abandon(TaskError::cancelled(Some(
                     "the runtime was shut down".into(),
@@ -153,12 +152,12 @@ impl BlockingPool {
 
     /// Waits until at most `left` threads remain, or the deadline; true in the first case. The pool must be closed.
     pub(crate) fn wait_ended(&self, left: usize, deadline: Instant) -> bool {
-        let mut counts = self.0.counts.lock();
-        while counts.threads > left {
+        let mut state = self.0.state.lock();
+        while state.threads > left {
             let timed_out;
-            (counts, timed_out) = wait_until(&self.0.ended, counts, Some(deadline));
+            (state, timed_out) = wait_until(&self.0.ended, state, Some(deadline));
             if timed_out {
-                return counts.threads <= left;
+                return state.threads <= left;
             }
         }
         true
@@ -177,38 +176,36 @@ impl Offload {
 impl Pool {
     /// Queues a job; refuses it if there is no thread for it.
     fn submit(self: &Arc<Self>, job: Job) -> Result<(), NoThread> {
-        let mut counts = self.counts.lock();
-        let sent = match &counts.sender {
-            Some(sender) => sender.send(job),
-            None => Err(job),
-        };
-        if let Err(job) = sent {
-            drop(counts);
+        let mut state = self.state.lock();
+        if state.closed {
+            drop(state);
             let closed = NoThread(None);
             job.refuse(&closed);
             return Err(closed);
         }
-        counts.queued += 1;
-        let waiting = counts.threads - counts.busy;
-        if counts.queued <= waiting || counts.threads >= self.max_threads {
+        state.jobs.push_back(job);
+        let waiting = state.threads - state.busy;
+        if waiting > 0 {
+            self.work.notify_one();
+        }
+        if state.jobs.len() <= waiting || state.threads >= self.max_threads {
             return Ok(());
         }
-        counts.threads += 1;
-        drop(counts);
+        state.threads += 1;
+        drop(state);
         let pool = self.clone();
         let started = Thread::start(&self.thread, "-blocking", move || pool.run_thread());
         let Err(error) = started else { return Ok(()) };
-        let mut counts = self.counts.lock();
-        counts.threads -= 1;
+        let mut state = self.state.lock();
+        state.threads -= 1;
         self.ended.notify_all();
-        if counts.threads > 0 {
+        if state.threads > 0 {
             // Another thread will get to the job; or it does not start either, and whoever wanted it gets here later.
             return Ok(());
         }
         // Nobody will get to what waits: this job, unless a thread came and went meanwhile, and those of others who relied on this thread.
-        let stranded: Vec<Job> = self.jobs.try_iter().collect();
-        counts.queued -= stranded.len();
-        drop(counts);
+        let stranded = std::mem::take(&mut state.jobs);
+        drop(state);
         if stranded.is_empty() {
             return Ok(());
         }
@@ -221,30 +218,31 @@ impl Pool {
 
     fn run_thread(&self) {
         POOL.with(|pool| pool.set(self));
-        loop {
-            let until = system::now().checked_add(self.keep_alive);
-            match self.jobs.recv_until(until) {
-                Ok(job) => {
-                    {
-                        let mut counts = self.counts.lock();
-                        counts.queued -= 1;
-                        counts.busy += 1;
-                    }
-                    let runtime = job.run();
-                    self.counts.lock().busy -= 1;
-                    if let Some(runtime) = runtime {
-                        runtime.scheduler().quieted();
-                    }
-                }
-                Err(why) => {
-                    let mut counts = self.counts.lock();
-                    if why == RecvTimeoutError::Disconnected || counts.queued == 0 {
-                        counts.threads -= 1;
-                        self.ended.notify_all();
-                        return;
-                    }
-                }
+        while let Some(job) = self.next_job() {
+            let runtime = job.run();
+            self.state.lock().busy -= 1;
+            if let Some(runtime) = runtime {
+                runtime.scheduler().quieted();
             }
+        }
+    }
+
+    /// The next job, for which the thread is counted as busy; `None`, and it is uncounted, if none came for as long as the keep-alive, or will.
+    fn next_job(&self) -> Option<Job> {
+        let until = system::now().checked_add(self.keep_alive);
+        let mut state = self.state.lock();
+        let mut gave_up = false;
+        loop {
+            if let Some(job) = state.jobs.pop_front() {
+                state.busy += 1;
+                return Some(job);
+            }
+            if gave_up || state.closed {
+                state.threads -= 1;
+                self.ended.notify_all();
+                return None;
+            }
+            (state, gave_up) = wait_until(&self.work, state, until);
         }
     }
 }

@@ -45,8 +45,8 @@ use crossbeam_deque::Injector;
 use crossbeam_utils::CachePadded;
 use heist_io_driver::{Driver, Handle as IoHandle};
 use idle::Idle;
+use once_cell::sync::OnceCell;
 use std::io;
-use std::sync::OnceLock;
 use std::sync::atomic::{
     Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst,
 };
@@ -66,7 +66,7 @@ pub(crate) struct Scheduler {
     /// For how many more looks in vain a task in a slot is worth waking somebody for. Read at each wake-up, seldom written.
     sticking: CachePadded<AtomicU32>,
     /// One for each worker, and room for the spares. Filled from the front.
-    slots: Box<[OnceLock<Slot>]>,
+    slots: Box<[OnceCell<Slot>]>,
     /// How many of `slots` were ever filled.
     slot_count: AtomicUsize,
     workers: usize,
@@ -125,7 +125,7 @@ impl Scheduler {
             idle: CachePadded::new(Idle::new(workers)),
             injector: CachePadded::default(),
             sticking: CachePadded::new(AtomicU32::new(sticking)),
-            slots: (0..workers + spares).map(|_| OnceLock::new()).collect(),
+            slots: (0..workers + spares).map(|_| OnceCell::new()).collect(),
             slot_count: AtomicUsize::new(0),
             workers,
             threaded,
@@ -179,15 +179,22 @@ impl Scheduler {
     }
 
     fn slot(&self, index: usize) -> Option<&Slot> {
-        self.slots.get(index).and_then(OnceLock::get)
+        self.slots.get(index).and_then(OnceCell::get)
     }
 
     /// A slot that no thread uses, one that was left or a new one, reserved for the caller.
     fn vacant_slot(&self) -> Option<usize> {
         (0..self.slots.len()).find(|&index| {
             let slot = self.slots[index].get_or_init(Slot::new);
-            // Release: pairs with the Acquire in `slots`. A maximum: two threads may get here at a time.
-            self.slot_count.fetch_max(index + 1, Release);
+            // A maximum: two threads may get here at a time.
+            let mut count = self.slot_count.load(Relaxed);
+            while count <= index {
+                // Release: pairs with the Acquire in `slots`.
+                let raised = self
+                    .slot_count
+                    .compare_exchange(count, index + 1, Release, Relaxed);
+                count = raised.map_or_else(|now| now, |_| index + 1);
+            }
             slot.reserve()
         })
     }

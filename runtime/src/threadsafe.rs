@@ -4,15 +4,13 @@ use crate::context::Context as Variables;
 use crate::current;
 use crate::handle::Handle;
 use crate::spawn::Told;
-use crate::sync_switch::channel::{Receiver, Sender, oneway};
+use crate::sync_switch::channel::{End, Ended, oneway};
 use crate::system;
 use crate::task::{
     Answer, Deferred, Later, OnCancel, Results, Schedule, Task, TaskError, TaskRef, Values,
     contain, deferred,
 };
-use crossbeam_channel::RecvTimeoutError;
 use parking_lot::Mutex;
-use std::convert::Infallible;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,8 +84,7 @@ pub mod concurrent {
     struct Core<T> {
         state: Mutex<State<T>>,
         task: TaskRef,
-        /// Disconnected at the end: all who wait learn it at once, and any number of times.
-        ended: Receiver<Infallible>,
+        ended: Ended,
         handle: Handle,
     }
 
@@ -95,8 +92,8 @@ pub mod concurrent {
         slot: Slot<T>,
         /// It was cancelled, by whomever.
         cancelled: bool,
-        /// Never sends: dropping it is the message. There until the end.
-        sender: Option<Sender<Infallible>>,
+        /// There until the end.
+        end: Option<End>,
         callbacks: Vec<Box<dyn FnOnce() + Send>>,
     }
 
@@ -117,9 +114,9 @@ pub mod concurrent {
             state.cancelled = outcome.as_ref().is_err_and(TaskError::is_cancelled);
             state.slot = Slot::Ended(outcome);
             let callbacks = std::mem::take(&mut state.callbacks);
-            let sender = state.sender.take();
+            let end = state.end.take();
             drop(state);
-            drop(sender);
+            drop(end);
             for callback in callbacks {
                 contain(callback);
             }
@@ -244,12 +241,12 @@ pub mod concurrent {
         where
             T: Send + 'static,
         {
-            let (sender, ended) = oneway();
+            let (end, ended) = oneway();
             let core = Arc::new(Core {
                 state: Mutex::new(State {
                     slot: Slot::Pending,
                     cancelled: false,
-                    sender: Some(sender),
+                    end: Some(end),
                     callbacks: Vec::new(),
                 }),
                 task: task.as_ref(),
@@ -343,8 +340,8 @@ pub mod concurrent {
         /// The time was up, or waiting here would never end.
         pub fn cancel_and_wait(&self, timeout: impl Into<Option<Duration>>) -> Result<(), Error> {
             self.cancel();
-            let (sender, ended) = oneway();
-            self.core.task.add_done_callback(move || drop(sender));
+            let (end, ended) = oneway();
+            self.core.task.add_done_callback(move || drop(end));
             self.wait_on(&ended, timeout.into())
         }
 
@@ -377,12 +374,8 @@ pub mod concurrent {
             self.wait_on(&self.core.ended, timeout)
         }
 
-        /// Blocks until the channel is disconnected.
-        fn wait_on(
-            &self,
-            ended: &Receiver<Infallible>,
-            timeout: Option<Duration>,
-        ) -> Result<(), Error> {
+        /// Blocks until the end.
+        fn wait_on(&self, ended: &Ended, timeout: Option<Duration>) -> Result<(), Error> {
             if self.core.handle.is_forked() {
                 let refused = TaskError::refused(crate::task::Refusal::Forked);
                 return Err(Error(Kind::Task(refused)));
@@ -393,16 +386,11 @@ pub mod concurrent {
                 .begin_blocking()
                 .map_err(|error| Error(Kind::Task(error)))?;
             let _aside = heist_io_driver::leaf::set_aside();
-            // `recv` cannot give a value: it returns when the task has ended.
             // A time that no instant can hold is as good as none.
             let until = timeout.and_then(|timeout| system::now().checked_add(timeout));
-            let waited = current::without_worker(|| match ended.recv_until(until) {
-                Ok(never) => match never {},
-                Err(why) => why,
-            });
-            match waited {
-                RecvTimeoutError::Disconnected => Ok(()),
-                RecvTimeoutError::Timeout => Err(Error(Kind::TimedOut)),
+            match current::without_worker(|| ended.wait_until(until)) {
+                true => Ok(()),
+                false => Err(Error(Kind::TimedOut)),
             }
         }
     }

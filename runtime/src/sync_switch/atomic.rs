@@ -86,11 +86,6 @@ impl AtomicUsize {
     }
 
     #[track_caller]
-    pub(crate) fn fetch_max(&self, value: usize, order: Ordering) -> usize {
-        self.atomic.fetch_max(value, order)
-    }
-
-    #[track_caller]
     pub(crate) fn fetch_sub(&self, value: usize, order: Ordering) -> usize {
         self.atomic.fetch_sub(value, order)
     }

@@ -1,90 +1,61 @@
-//! crossbeam's channel, on whose receiving end a simulation's threads wait too.
+//! crossbeam's channel, with nothing sent through it: that its sender is dropped is the message, which any number of receivers learn, any number of times. A
+//! simulation's threads wait for it too.
 
 use crate::system::{self, Signal};
 use crossbeam_channel::{RecvTimeoutError, TryRecvError};
+use std::convert::Infallible;
 use std::time::Instant;
 
-/// A channel without bounds.
-pub(crate) fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
-    with_signal(crossbeam_channel::unbounded())
-}
-
-/// A channel that nothing is sent through: dropping the sender is the message.
-pub(crate) fn oneway<T>() -> (Sender<T>, Receiver<T>) {
-    with_signal(crossbeam_channel::bounded(0))
-}
-
-fn with_signal<T>(
-    (sender, receiver): (crossbeam_channel::Sender<T>, crossbeam_channel::Receiver<T>),
-) -> (Sender<T>, Receiver<T>) {
+pub(crate) fn oneway() -> (End, Ended) {
+    let (sender, receiver) = crossbeam_channel::bounded(0);
     let signal = Signal::new();
-    let sender = Sender {
-        inner: Some(sender),
+    let end = End {
+        sender: Some(sender),
         signal: signal.clone(),
     };
-    let receiver = Receiver {
-        inner: receiver,
-        signal,
-    };
-    (sender, receiver)
+    (end, Ended { receiver, signal })
 }
 
-/// The sending end; there is one.
-pub(crate) struct Sender<T> {
+/// Dropping it is the message.
+pub(crate) struct End {
     /// `None` only while it is dropped.
-    inner: Option<crossbeam_channel::Sender<T>>,
+    sender: Option<crossbeam_channel::Sender<Infallible>>,
     signal: Signal,
 }
 
 /// The receiving end.
-pub(crate) struct Receiver<T> {
-    inner: crossbeam_channel::Receiver<T>,
+pub(crate) struct Ended {
+    receiver: crossbeam_channel::Receiver<Infallible>,
     signal: Signal,
 }
 
-impl<T> Sender<T> {
-    /// Sends, or gives it back if nobody can receive it any more.
-    pub(crate) fn send(&self, value: T) -> Result<(), T> {
-        match &self.inner {
-            Some(inner) => inner.send(value).map_err(|unsent| unsent.0)?,
-            None => return Err(value),
-        }
-        self.signal.notify(false);
-        Ok(())
-    }
-}
-
-impl<T> Drop for Sender<T> {
+impl Drop for End {
     fn drop(&mut self) {
-        drop(self.inner.take());
+        drop(self.sender.take());
         self.signal.notify(true);
     }
 }
 
-impl<T> Receiver<T> {
-    /// The next value, waited for until `deadline` at the latest.
-    pub(crate) fn recv_until(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
+impl Ended {
+    /// Waits for the message until `deadline` at the latest; true if it has come.
+    pub(crate) fn wait_until(&self, deadline: Option<Instant>) -> bool {
         let Some(world) = system::here() else {
             return match deadline {
-                Some(deadline) => self.inner.recv_deadline(deadline),
-                None => self.inner.recv().map_err(RecvTimeoutError::from),
+                Some(deadline) => {
+                    let received = self.receiver.recv_deadline(deadline);
+                    matches!(received, Err(RecvTimeoutError::Disconnected))
+                }
+                None => self.receiver.recv().is_err(),
             };
         };
+        let mut timed_out = false;
         loop {
-            match self.inner.try_recv() {
-                Ok(value) => return Ok(value),
-                Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
-                Err(TryRecvError::Empty) => {
-                    if world.wait(self.signal.key(), deadline) {
-                        return Err(RecvTimeoutError::Timeout);
-                    }
-                }
+            match self.receiver.try_recv() {
+                Ok(never) => match never {},
+                Err(TryRecvError::Disconnected) => return true,
+                Err(TryRecvError::Empty) if timed_out => return false,
+                Err(TryRecvError::Empty) => timed_out = world.wait(self.signal.key(), deadline),
             }
         }
-    }
-
-    /// What is there.
-    pub(crate) fn try_iter(&self) -> impl Iterator<Item = T> {
-        self.inner.try_iter()
     }
 }

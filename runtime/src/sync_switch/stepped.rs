@@ -63,11 +63,6 @@ impl AtomicUsize {
         system::step();
         self.0.fetch_sub(value, order)
     }
-
-    pub(crate) fn fetch_max(&self, value: usize, order: Ordering) -> usize {
-        system::step();
-        self.0.fetch_max(value, order)
-    }
 }
 
 /// parking_lot's mutex, for which a simulation's threads wait in their own way.

@@ -7,10 +7,11 @@ use super::repr::Phase;
 use super::tree::{RegionRef, Target};
 use super::{Task, TaskError, TaskRef};
 use crate::sync_switch::Mutex;
+use once_cell::sync::OnceCell;
 use std::fmt;
 use std::mem;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 type Outcome<T> = Result<T, TaskError>;
@@ -59,7 +60,7 @@ struct Origin<A: Awaitable> {
     /// Taken from the handle by who asks first.
     ///
     /// Invariant: set under the handle's lock, in which the outcome is taken. So whoever holds that finds it in one of the two.
-    outcome: OnceLock<Outcome<A::Value>>,
+    outcome: OnceCell<Outcome<A::Value>>,
 }
 
 impl<A: Awaitable> Drop for Origin<A> {
@@ -135,7 +136,7 @@ impl<T: Clone + Send + Sync + 'static> Shared<T> {
         let origin = Origin {
             target: handle.target(),
             handle: Mutex::new(handle),
-            outcome: OnceLock::new(),
+            outcome: OnceCell::new(),
         };
         Self {
             source: Arc::new(origin),

@@ -928,9 +928,8 @@ mod tests {
 
     #[test]
     fn many_variables_are_kept_apart() {
-        let vars: Vec<&'static ContextVar<usize>> = (0..500)
-            .map(|_| &*Box::leak(Box::new(ContextVar::new("many"))))
-            .collect();
+        static VARS: [ContextVar<usize>; 500] = [const { ContextVar::new("many") }; 500];
+        let vars: Vec<&'static ContextVar<usize>> = VARS.iter().collect();
         let mut context = Context::new();
         for (n, var) in vars.iter().copied().enumerate() {
             context = context.with(var, n);

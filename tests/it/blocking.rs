@@ -2,9 +2,10 @@
 
 use crate::support::{Drops, Gate, limited, on_each_flavour, seated, until};
 use heist::Builder;
+use parking_lot::Mutex;
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 #[test]
@@ -177,10 +178,10 @@ fn its_threads_carry_the_runtimes_name() {
         let names = Arc::new(Mutex::new(HashSet::new()));
         until("both workers seen", || {
             let seen = names.clone();
-            let task = runtime.spawn(async move { seen.lock().unwrap().insert(name()) });
+            let task = runtime.spawn(async move { seen.lock().insert(name()) });
             runtime.block_on(task).unwrap().unwrap();
             crate::support::burn(Duration::from_micros(100));
-            let seen = names.lock().unwrap();
+            let seen = names.lock();
             seen.iter().all(|name| {
                 name.as_deref()
                     .is_some_and(|name| name.starts_with("mine-"))

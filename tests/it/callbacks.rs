@@ -2,9 +2,10 @@
 
 use crate::support::{Drops, Gate, limited, on_each_flavour, run_until, seated, threaded, until};
 use heist::{CallHandle, Handle, all_tasks, current_task, current_worker};
+use parking_lot::Mutex;
 use std::panic::panic_any;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -19,15 +20,15 @@ impl<T: Send + 'static> Log<T> {
     }
 
     fn say(&self, what: T) {
-        self.0.lock().unwrap().push(what);
+        self.0.lock().push(what);
     }
 
     fn len(&self) -> usize {
-        self.0.lock().unwrap().len()
+        self.0.lock().len()
     }
 
     fn take(&self) -> Vec<T> {
-        std::mem::take(&mut *self.0.lock().unwrap())
+        std::mem::take(&mut *self.0.lock())
     }
 }
 

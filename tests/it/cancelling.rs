@@ -4,8 +4,9 @@ use crate::support::{
     Counted, Drops, Gate, Stuck, limited, on_each_flavour, run_until, seated, threaded, until,
 };
 use heist::{Builder, Runtime, Task};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 fn ends_cancelled<T: Send + 'static>(runtime: &Runtime, task: Task<T>, message: Option<&str>) {
@@ -67,7 +68,7 @@ fn suspended_it_is_dropped_at_its_await() {
                 stuck.await;
                 unreachable!("goes on after its cancel");
             });
-            run_until(&runtime, "polled", || !polled.lock().unwrap().is_empty());
+            run_until(&runtime, "polled", || !polled.lock().is_empty());
             assert!(task.cancel("enough"));
             ends_cancelled(&runtime, task, Some("enough"));
             assert_eq!(drops.dropped(), 1);
@@ -88,7 +89,7 @@ fn queued_it_is_met_at_the_next_suspension_and_a_plain_value_is_dropped() {
             let task: Task<Counted> = runtime.spawn(async move {
                 let mut first = true;
                 std::future::poll_fn(|cx| {
-                    stuck.0.lock().unwrap().push(cx.waker().clone());
+                    stuck.0.lock().push(cx.waker().clone());
                     count.fetch_add(1, SeqCst);
                     if std::mem::take(&mut first) {
                         return std::task::Poll::Pending;
@@ -104,7 +105,7 @@ fn queued_it_is_met_at_the_next_suspension_and_a_plain_value_is_dropped() {
             });
             run_until(&runtime, "polled", || woken.load(SeqCst) == 1);
             // Nobody runs it just now: woken it stands queued.
-            polled.lock().unwrap()[0].wake_by_ref();
+            polled.lock()[0].wake_by_ref();
             assert!(task.cancel("queued"));
             ends_cancelled(&runtime, task, Some("queued"));
             assert_eq!(
@@ -112,7 +113,7 @@ fn queued_it_is_met_at_the_next_suspension_and_a_plain_value_is_dropped() {
                 2,
                 "a foreign leaf is polled, and its value stands"
             );
-            assert_eq!(polled_again.lock().unwrap().len(), usize::from(!returns));
+            assert_eq!(polled_again.lock().len(), usize::from(!returns));
             assert_eq!(drops.dropped(), 1);
         }
     });
@@ -310,12 +311,12 @@ fn a_root_task_can_be_cancelled() {
                     let held = drops.one();
                     runtime.block_on(async {
                         let _held = held;
-                        *found.lock().unwrap() = heist::current_task();
+                        *found.lock() = heist::current_task();
                         std::future::pending::<()>().await;
                     })
                 });
-                until("running", || found.lock().unwrap().is_some());
-                assert!(found.lock().unwrap().take().unwrap().cancel("root"));
+                until("running", || found.lock().is_some());
+                assert!(found.lock().take().unwrap().cancel("root"));
                 let error = waiting.join().unwrap().unwrap_err();
                 assert_eq!(error.cancel_message(), Some("root"), "{flavour}");
             });

@@ -548,7 +548,9 @@ fn a_panic_in_a_value_s_destructor_ends_its_task_alone() {
             context.run(|| drop(PANICS.set(Panics)));
         }));
         assert!(panicked.is_err());
-        std::mem::forget(context);
+        // It still has the other value.
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(context)));
+        assert!(dropped.is_err());
     });
 }
 

@@ -4,7 +4,8 @@ use crate::support::{Gate, limited, on_each_flavour, run_until, until};
 use heist::sync::Event;
 use heist::task::{Cancel, CancelOutcome, catch_cancel};
 use heist::{Builder, FailureKind, Runtime, TaskGroup, gather, shield};
-use std::sync::{Arc, Mutex};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
 
 type Told = Arc<Mutex<Vec<(Option<String>, FailureKind, String)>>>;
@@ -18,7 +19,7 @@ fn listening(builder: Builder) -> (Runtime, Told) {
         .exception_handler(move |failure| {
             let name = failure.task.as_ref().map(|task| task.name());
             let entry = (name, failure.kind, failure.to_string());
-            list.lock().unwrap().push(entry);
+            list.lock().push(entry);
         })
         .build()
         .unwrap();
@@ -44,8 +45,8 @@ fn an_err_that_nobody_takes_is_told_of_once_with_name_site_and_text() {
             let ended = task.as_ref().ended();
             drop(task);
             runtime.block_on(ended).unwrap();
-            until("it is told of", || told.lock().unwrap().len() == 1);
-            let (name, kind, text) = told.lock().unwrap()[0].clone();
+            until("it is told of", || told.lock().len() == 1);
+            let (name, kind, text) = told.lock()[0].clone();
             assert_eq!(name.as_deref(), Some("printer"), "{flavour}");
             assert_eq!(kind, FailureKind::Unretrieved);
             assert!(
@@ -70,7 +71,7 @@ fn an_err_that_is_taken_and_a_plain_err_value_are_nobodys_business() {
                 })
                 .unwrap();
             drop(runtime);
-            assert!(told.lock().unwrap().is_empty());
+            assert!(told.lock().is_empty());
         });
     });
 }
@@ -88,9 +89,9 @@ fn a_handle_that_is_dropped_after_the_end_tells() {
                     shared.task().unwrap().ended().await;
                 })
                 .unwrap();
-            assert!(told.lock().unwrap().is_empty(), "the handles may still ask");
+            assert!(told.lock().is_empty(), "the handles may still ask");
             drop((task, shared));
-            let mut names: Vec<_> = told.lock().unwrap().iter().map(|it| it.0.clone()).collect();
+            let mut names: Vec<_> = told.lock().iter().map(|it| it.0.clone()).collect();
             names.sort();
             assert_eq!(names, [Some("late".into()), Some("shared".into())]);
         });
@@ -130,9 +131,9 @@ fn the_orphans_of_a_gather_and_what_is_behind_a_shield_are_told_of() {
                     ends.ended().await;
                 })
                 .unwrap();
-            until("both are told of", || told.lock().unwrap().len() >= 2);
+            until("both are told of", || told.lock().len() >= 2);
             drop(runtime);
-            let mut names: Vec<_> = told.lock().unwrap().iter().map(|it| it.0.clone()).collect();
+            let mut names: Vec<_> = told.lock().iter().map(|it| it.0.clone()).collect();
             names.sort();
             assert_eq!(
                 names,
@@ -162,7 +163,7 @@ fn a_group_answers_for_its_children() {
                 .unwrap_err();
             assert!(!error.failures().is_empty());
             drop(runtime);
-            assert!(told.lock().unwrap().is_empty(), "{told:?}");
+            assert!(told.lock().is_empty(), "{told:?}");
         });
     });
 }
@@ -193,7 +194,7 @@ fn what_is_pending_when_the_time_is_up_is_aborted_and_told_of() {
                 stubborn.is_cancelled(),
                 "{flavour}: it was dropped at its await"
             );
-            let pending: Vec<_> = told.lock().unwrap().clone();
+            let pending: Vec<_> = told.lock().clone();
             let of_kind =
                 |it: &&(Option<String>, FailureKind, String)| it.1 == FailureKind::Pending;
             assert_eq!(
@@ -284,7 +285,7 @@ fn a_swallowed_cancel_is_told_of_in_debug_mode_with_its_place() {
                     assert_eq!(takes_back.await.unwrap(), 8);
                     let propagated: Result<(), _> = propagates.await;
                     assert!(propagated.unwrap_err().is_cancelled());
-                    let told = told.lock().unwrap().clone();
+                    let told = told.lock().clone();
                     assert_eq!(told.len(), 1, "{flavour}: {told:?}");
                     let FailureKind::SwallowedCancel(at) = told[0].1 else {
                         panic!("{told:?}");

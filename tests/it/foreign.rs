@@ -1,6 +1,8 @@
 //! Threads that know nothing of the runtime submit coroutines and wait for what they give.
 
-use crate::support::{Drops, Gate, limited, on_each_flavour, run_until, seated, threaded, until};
+use crate::support::{
+    Drops, Gate, limited, on_each_flavour, run_until, seated, side_by_side, threaded, until,
+};
 use heist::{Handle, run_coroutine_threadsafe};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
@@ -12,26 +14,21 @@ fn eight_threads_submit_ten_thousand_each_and_get_every_result() {
         for workers in [1, 4] {
             let runtime = threaded(workers);
             let sum = AtomicUsize::new(0);
-            std::thread::scope(|scope| {
-                for thread in 0..8 {
-                    let (runtime, sum) = (&runtime, &sum);
-                    scope.spawn(move || {
-                        for batch in 0..100 {
-                            let futures: Vec<_> = (0..100)
-                                .map(|n| {
-                                    run_coroutine_threadsafe(
-                                        async move { thread * 7 + batch + n },
-                                        runtime,
-                                    )
-                                })
-                                .collect();
-                            for (n, future) in futures.into_iter().enumerate() {
-                                let value = future.result(Duration::from_secs(30)).unwrap();
-                                assert_eq!(value, thread * 7 + batch + n);
-                                sum.fetch_add(1, SeqCst);
-                            }
-                        }
-                    });
+            side_by_side(8, |thread| {
+                for batch in 0..100 {
+                    let futures: Vec<_> = (0..100)
+                        .map(|n| {
+                            run_coroutine_threadsafe(
+                                async move { thread * 7 + batch + n },
+                                &runtime,
+                            )
+                        })
+                        .collect();
+                    for (n, future) in futures.into_iter().enumerate() {
+                        let value = future.result(Duration::from_secs(30)).unwrap();
+                        assert_eq!(value, thread * 7 + batch + n);
+                        sum.fetch_add(1, SeqCst);
+                    }
                 }
             });
             assert_eq!(sum.load(SeqCst), 80_000);
@@ -247,17 +244,18 @@ fn several_threads_wait_on_one_future_and_one_gets_the_value() {
                 &runtime,
             );
             let (values, errors) = (AtomicUsize::new(0), AtomicUsize::new(0));
-            std::thread::scope(|scope| {
-                for _ in 0..6 {
-                    scope.spawn(|| match future.result(Duration::from_secs(20)) {
-                        Ok(value) => values.fetch_add(value, SeqCst),
-                        Err(error) => {
-                            assert!(!error.is_timeout(), "{error}");
-                            errors.fetch_add(1, SeqCst)
-                        }
-                    });
+            // The last one opens the gate, and waits as well.
+            side_by_side(6, |number| {
+                if number == 5 {
+                    gate.open();
                 }
-                gate.open();
+                match future.result(Duration::from_secs(20)) {
+                    Ok(value) => values.fetch_add(value, SeqCst),
+                    Err(error) => {
+                        assert!(!error.is_timeout(), "{error}");
+                        errors.fetch_add(1, SeqCst)
+                    }
+                }
             });
             assert_eq!((values.load(SeqCst), errors.load(SeqCst)), (1, 5));
         }

@@ -90,6 +90,7 @@ fn all_tasks_is_right_while_tasks_come_and_go() {
                     assert!(!format!("{task:?}").is_empty());
                 }
             }
+            churn.join().unwrap();
         });
         gate.open();
         until("all gone", || runtime.all_tasks().is_empty());

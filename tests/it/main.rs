@@ -29,6 +29,7 @@ mod shutdown;
 mod support;
 mod sync;
 mod tasks;
+mod teardown;
 mod timers;
 mod track;
 mod wait;

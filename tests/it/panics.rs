@@ -2,10 +2,11 @@
 
 use crate::support::{Gate, limited, on_each_flavour, run_until, threaded, until};
 use heist::{Builder, PanicPolicy, Runtime, TaskError};
+use parking_lot::Mutex;
 use std::panic::panic_any;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 /// Where the panic comes from.
@@ -92,7 +93,7 @@ fn with_handler(builder: Builder) -> (Runtime, Told) {
         .exception_handler(move |failure| {
             assert!(failure.error.is_panic());
             assert!(failure.task.as_ref().unwrap().is_done());
-            list.lock().unwrap().push(failure.to_string());
+            list.lock().push(failure.to_string());
         })
         .build()
         .unwrap();
@@ -107,7 +108,7 @@ fn one(runtime: &Runtime, told: &Told, cause: Cause, fate: Fate) {
         gate: gate.passed(),
         polled: polled.clone(),
     };
-    let before = told.lock().unwrap().len();
+    let before = told.lock().len();
     let task = runtime.spawn(failing);
     let seen = task.as_ref();
     seen.set_name(&what);
@@ -144,10 +145,8 @@ fn one(runtime: &Runtime, told: &Told, cause: Cause, fate: Fate) {
         }
     };
     run_until(runtime, "released", || runtime.metrics().tasks_alive == 0);
-    run_until(runtime, "told", || {
-        told.lock().unwrap().len() >= before + expected
-    });
-    let told = told.lock().unwrap();
+    run_until(runtime, "told", || told.lock().len() >= before + expected);
+    let told = told.lock();
     assert_eq!(
         told.len(),
         before + expected,
@@ -223,7 +222,7 @@ fn a_panic_in_a_cancelled_futures_destructor_stands() {
                 };
                 assert_eq!(error.panic_message(), Some("future"));
             }
-            assert!(told.lock().unwrap().is_empty());
+            assert!(told.lock().is_empty());
         });
     });
 }
@@ -237,10 +236,10 @@ fn a_blocking_closures_panic_is_its_tasks() {
             .unwrap()
             .unwrap_err();
         assert_eq!(error.panic_message(), Some("it blocks"));
-        assert!(told.lock().unwrap().is_empty());
+        assert!(told.lock().is_empty());
         drop(runtime.spawn_blocking(|| panic_any(PanicsWhenDropped("payload"))));
         drop(runtime.spawn_blocking(|| PanicsWhenDropped("value")));
-        until("both told", || told.lock().unwrap().len() == 2);
+        until("both told", || told.lock().len() == 2);
         assert_eq!(
             runtime
                 .block_on(runtime.spawn_blocking(|| 5))
@@ -249,7 +248,7 @@ fn a_blocking_closures_panic_is_its_tasks() {
             5
         );
         until("released", || runtime.metrics().tasks_alive == 0);
-        assert_eq!(told.lock().unwrap().len(), 2);
+        assert_eq!(told.lock().len(), 2);
     });
 }
 
@@ -358,10 +357,10 @@ fn a_cancel_or_an_abort_at_any_point_meets_every_panic() {
                             let what = format!(
                                 "{flavour}, {cause:?}, {asked:?}, abort: {abort}, awaited: {awaited}"
                             );
-                            let before = told.lock().unwrap().len();
+                            let before = told.lock().len();
                             ask(&runtime, cause, asked, abort, awaited);
                             run_until(&runtime, "released", || runtime.metrics().tasks_alive == 0);
-                            let told = told.lock().unwrap().len() - before;
+                            let told = told.lock().len() - before;
                             assert!(told <= usize::from(!awaited), "{what}: told {told} times");
                             let alive = runtime.spawn(async { 7 });
                             assert_eq!(runtime.block_on(alive).unwrap().unwrap(), 7, "{what}");

@@ -3,11 +3,12 @@
 use crate::support::{limited, seated};
 use heist::task::yield_now;
 use heist::{Awaitable, Task, catch_cancel, promise};
+use parking_lot::Mutex;
 use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 /// Spends the budget of the poll on leaves that are polled with a waker that wakes nobody, as `now_or_never` of other crates does it.
@@ -112,7 +113,7 @@ fn a_handle_given_away_after_a_request_was_forwarded_unwinds_nobody_else() {
             let give = Arc::new(Mutex::new((false, None::<Waker>)));
             let (mine, mut child) = (give.clone(), Some(child));
             let giver = heist::spawn(poll_fn(move |cx| {
-                let mut give = mine.lock().unwrap();
+                let mut give = mine.lock();
                 if give.0 {
                     return Poll::Ready(child.take().unwrap());
                 }
@@ -123,7 +124,7 @@ fn a_handle_given_away_after_a_request_was_forwarded_unwinds_nobody_else() {
             yield_now().await;
             assert!(giver.cancel("forwarded"));
             let waker = {
-                let mut give = give.lock().unwrap();
+                let mut give = give.lock();
                 give.0 = true;
                 give.1.take()
             };

@@ -31,9 +31,10 @@ mod storms;
 use crate::support::{Dice, limited, on_each_flavour};
 use heist::task::catch_cancel;
 use heist::{Task, sleep};
+use parking_lot::Mutex;
 use std::fmt::Debug;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -96,15 +97,15 @@ struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
     fn say(&self, what: impl Into<String>) {
-        self.0.lock().unwrap().push(what.into());
+        self.0.lock().push(what.into());
     }
 
     fn told(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
+        self.0.lock().clone()
     }
 
     fn len(&self) -> usize {
-        self.0.lock().unwrap().len()
+        self.0.lock().len()
     }
 
     /// Says something when dropped.
@@ -131,7 +132,7 @@ impl<T> Foreign<T> {
 
     fn give(&self, value: T) {
         let waker = {
-            let mut state = self.0.lock().unwrap();
+            let mut state = self.0.lock();
             state.0 = Some(value);
             state.1.take()
         };
@@ -142,7 +143,7 @@ impl<T> Foreign<T> {
 
     /// Wakes whoever waits, for nothing.
     fn nudge(&self) {
-        let waker = self.0.lock().unwrap().1.clone();
+        let waker = self.0.lock().1.clone();
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -159,7 +160,7 @@ impl<T> Future for Foreign<T> {
     type Output = T;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        let mut state = self.0.lock().unwrap();
+        let mut state = self.0.lock();
         match state.0.take() {
             Some(value) => Poll::Ready(value),
             None => {

@@ -227,13 +227,13 @@ fn two_tasks_that_wake_each_other_starve_nobody() {
     limited(|| {
         let runtime = threaded(1);
         let stop = Arc::new(AtomicBool::new(false));
-        let wakers: [Arc<std::sync::Mutex<Option<std::task::Waker>>>; 2] = Default::default();
+        let wakers: [Arc<parking_lot::Mutex<Option<std::task::Waker>>>; 2] = Default::default();
         for me in 0..2 {
             let (mine, other) = (wakers[me].clone(), wakers[1 - me].clone());
             let stop = stop.clone();
             runtime.spawn(std::future::poll_fn(move |cx| {
-                *mine.lock().unwrap() = Some(cx.waker().clone());
-                if let Some(waker) = &*other.lock().unwrap() {
+                *mine.lock() = Some(cx.waker().clone());
+                if let Some(waker) = &*other.lock() {
                     waker.wake_by_ref();
                 }
                 if stop.load(SeqCst) {

@@ -4,9 +4,10 @@ use crate::support::{
     Drops, Gate, burn, limited, on_each_flavour, run_until, seated, threaded, until,
 };
 use heist::{Builder, Handle, Runtime, run_coroutine_threadsafe};
+use parking_lot::Mutex;
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 const PLENTY: Duration = Duration::from_secs(20);
@@ -57,7 +58,7 @@ fn destructors_run_on_the_workers_inside_the_runtime() {
                 heist::current_task().is_some(),
                 heist::current_worker().is_some(),
             ];
-            self.0.lock().unwrap().extend(seen);
+            self.0.lock().extend(seen);
         }
     }
     limited(|| {
@@ -70,7 +71,7 @@ fn destructors_run_on_the_workers_inside_the_runtime() {
         });
         run_until(&runtime, "polled", || runtime.metrics().total().polls > 0);
         drop(runtime);
-        assert_eq!(*seen.lock().unwrap(), [true, true, true]);
+        assert_eq!(*seen.lock(), [true, true, true]);
     });
 }
 
@@ -85,7 +86,6 @@ fn a_destructor_may_spawn_while_the_runtime_shuts_down() {
             let submitted = run_coroutine_threadsafe(async {}, &handle);
             self.0
                 .lock()
-                .unwrap()
                 .push(task.is_done() && blocking.is_done() && submitted.done());
             assert!(handle.block_on(async {}).is_err());
         }
@@ -103,7 +103,7 @@ fn a_destructor_may_spawn_while_the_runtime_shuts_down() {
             }
             let report = runtime.shutdown(PLENTY);
             assert!(report.is_complete(), "{flavour}: {report}");
-            assert_eq!(*seen.lock().unwrap(), [true; 10], "refused at once");
+            assert_eq!(*seen.lock(), [true; 10], "refused at once");
         });
     });
 }

@@ -6,10 +6,11 @@ use heist::sync::{
 };
 use heist::task::catch_cancel;
 use heist::{Builder, Runtime, sleep, spawn, timeout};
+use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
@@ -64,7 +65,7 @@ fn a_lock_is_given_in_the_order_of_asking() {
                             spawn(async move {
                                 sleep(number * MS).await;
                                 let _guard = lock.lock().await;
-                                order.lock().unwrap().push(number);
+                                order.lock().push(number);
                             })
                         })
                         .collect();
@@ -75,7 +76,7 @@ fn a_lock_is_given_in_the_order_of_asking() {
                     }
                 })
                 .unwrap();
-            assert_eq!(*seen.lock().unwrap(), (0..20).collect::<Vec<_>>());
+            assert_eq!(*seen.lock(), (0..20).collect::<Vec<_>>());
         });
     });
 }
@@ -414,23 +415,23 @@ fn in_a_crowd_each_item_is_got_once() {
                         if puts {
                             let item = next.fetch_add(1, SeqCst);
                             if let Ok(Ok(())) = timeout(limit, queue.put(item)).await {
-                                put.lock().unwrap().push(item);
+                                put.lock().push(item);
                             }
                         } else if let Ok(Ok(item)) = timeout(limit, queue.get()).await {
-                            got.lock().unwrap().push(item);
+                            got.lock().push(item);
                             queue.task_done().unwrap();
                         }
                     }
                 }
             });
-            let mut got = all_got.lock().unwrap().clone();
+            let mut got = all_got.lock().clone();
             while let Ok(item) = in_queue.get_nowait() {
                 got.push(item);
                 in_queue.task_done().unwrap();
             }
             assert!(in_queue.task_done().is_err());
             got.sort_unstable();
-            let mut put = all_put.lock().unwrap().clone();
+            let mut put = all_put.lock().clone();
             put.sort_unstable();
             assert_eq!(put, got);
         }
@@ -502,7 +503,7 @@ fn every_round_of_a_barrier_has_each_number_once() {
                 for round in rounds.iter() {
                     let number = barrier.wait().await.unwrap();
                     assert!(number < PARTIES);
-                    assert!(round.lock().unwrap().insert(number), "given twice");
+                    assert!(round.lock().insert(number), "given twice");
                 }
             }
         };
@@ -515,11 +516,7 @@ fn every_round_of_a_barrier_has_each_number_once() {
             runtime.block_on(task).unwrap().unwrap();
         }
         thread.join().unwrap();
-        assert!(
-            rounds
-                .iter()
-                .all(|round| round.lock().unwrap().len() == PARTIES)
-        );
+        assert!(rounds.iter().all(|round| round.lock().len() == PARTIES));
     });
 }
 

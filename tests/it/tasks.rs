@@ -1,11 +1,14 @@
 //! Spawning, awaiting, detaching; names, ids, spawn sites; odd shapes of futures and values.
 
-use crate::support::{Drops, Gate, Stuck, limited, on_each_flavour, run_until, seated, threaded};
+use crate::support::{
+    Drops, Gate, Stuck, limited, on_each_flavour, run_until, seated, side_by_side, threaded,
+};
 use heist::task;
+use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 #[test]
@@ -170,16 +173,12 @@ fn ids_are_unique_across_threads() {
     limited(|| {
         let runtime = threaded(2);
         let ids = Arc::new(Mutex::new(HashSet::new()));
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    let mine: Vec<_> = (0..2_500).map(|_| runtime.spawn(async {}).id()).collect();
-                    assert!(mine.is_sorted(), "ids rise within a thread");
-                    ids.lock().unwrap().extend(mine);
-                });
-            }
+        side_by_side(4, |_| {
+            let mine: Vec<_> = (0..2_500).map(|_| runtime.spawn(async {}).id()).collect();
+            assert!(mine.is_sorted(), "ids rise within a thread");
+            ids.lock().extend(mine);
         });
-        assert_eq!(ids.lock().unwrap().len(), 10_000);
+        assert_eq!(ids.lock().len(), 10_000);
     });
 }
 
@@ -218,7 +217,7 @@ fn debug_shows_state_name_and_spawn_site() {
         let task = task::Builder::new()
             .name("a \"b\"")
             .spawn_on(&runtime, stuck);
-        crate::support::until("polled", || !wakers.lock().unwrap().is_empty());
+        crate::support::until("polled", || !wakers.lock().is_empty());
         crate::support::until("suspended", || crate::support::is_suspended(&task));
         let shown = format!("{task:?}");
         assert!(
@@ -458,21 +457,17 @@ fn tasks_of_a_current_thread_runtime_run_only_inside_block_on() {
 fn two_threads_take_turns_on_a_current_thread_runtime() {
     limited(|| {
         let runtime = seated();
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for n in 0..50 {
-                        let sum = runtime.block_on(async move {
-                            let task = heist::spawn(async move {
-                                task::yield_now().await;
-                                n
-                            });
-                            heist::sleep(std::time::Duration::from_micros(50)).await;
-                            task.await.unwrap() + 1
-                        });
-                        assert_eq!(sum.unwrap(), n + 1);
-                    }
+        side_by_side(4, |_| {
+            for n in 0..50 {
+                let sum = runtime.block_on(async move {
+                    let task = heist::spawn(async move {
+                        task::yield_now().await;
+                        n
+                    });
+                    heist::sleep(std::time::Duration::from_micros(50)).await;
+                    task.await.unwrap() + 1
                 });
+                assert_eq!(sum.unwrap(), n + 1);
             }
         });
     });

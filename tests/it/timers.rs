@@ -463,7 +463,7 @@ fn a_timer_that_is_made_again_in_its_own_waker_starves_nobody() {
     struct Again(
         AtomicUsize,
         heist::Handle,
-        std::sync::Mutex<Vec<Pin<Box<heist::time::Sleep>>>>,
+        parking_lot::Mutex<Vec<Pin<Box<heist::time::Sleep>>>>,
     );
     impl std::task::Wake for Again {
         fn wake(self: Arc<Self>) {
@@ -473,7 +473,7 @@ fn a_timer_that_is_made_again_in_its_own_waker_starves_nobody() {
                 let mut sleep = Box::pin(heist::sleep(Duration::from_nanos(1)));
                 let _ = sleep.as_mut().poll(&mut Context::from_waker(&waker));
                 // Kept, so that it stays registered.
-                self.2.lock().unwrap().push(sleep);
+                self.2.lock().push(sleep);
             }
         }
     }

@@ -1,8 +1,9 @@
 //! Tasks of other types than the runtime's own.
 
-use crate::support::{Gate, limited, on_each_flavour, threaded};
+use crate::support::{limited, on_each_flavour, side_by_side, threaded};
 use heist::current_task;
 use heist::task::track::{self, TrackedRef};
+use std::sync::Barrier;
 use std::sync::mpsc::channel;
 
 fn is_listed(task: &TrackedRef) -> bool {
@@ -91,15 +92,13 @@ fn a_task_is_on_one_thread_at_a_time() {
     limited(|| {
         let job = track::register("job");
         let _step = job.enter().unwrap();
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                assert!(track::current().is_none(), "another thread");
-                assert!(job.enter().is_err() && job.swap().is_err());
-                assert!(job.leave().is_err());
-                let mine = track::register("mine");
-                let _step = mine.enter().unwrap();
-                assert_eq!(track::current().unwrap().name(), "mine");
-            });
+        side_by_side(1, |_| {
+            assert!(track::current().is_none(), "another thread");
+            assert!(job.enter().is_err() && job.swap().is_err());
+            assert!(job.leave().is_err());
+            let mine = track::register("mine");
+            let _step = mine.enter().unwrap();
+            assert_eq!(track::current().unwrap().name(), "mine");
         });
         assert_eq!(track::current().unwrap().name(), "job");
     });
@@ -174,23 +173,17 @@ fn a_task_that_is_run_inside_of_a_step_is_not_in_it() {
 #[test]
 fn many_threads_register_and_enter() {
     limited(|| {
-        let go = Gate::default();
-        std::thread::scope(|scope| {
-            for thread in 0..4 {
-                let go = &go;
-                scope.spawn(move || {
-                    go.block();
-                    for _ in 0..2_000 {
-                        let job = track::register(&format!("{thread}"));
-                        let step = job.enter().unwrap();
-                        assert!(is_listed(job.as_ref()));
-                        assert_eq!(track::current().as_ref(), Some(job.as_ref()));
-                        drop((step, job));
-                        assert!(track::current().is_none());
-                    }
-                });
+        let go = Barrier::new(4);
+        side_by_side(4, |thread| {
+            go.wait();
+            for _ in 0..2_000 {
+                let job = track::register(&format!("{thread}"));
+                let step = job.enter().unwrap();
+                assert!(is_listed(job.as_ref()));
+                assert_eq!(track::current().as_ref(), Some(job.as_ref()));
+                drop((step, job));
+                assert!(track::current().is_none());
             }
-            go.open();
         });
         assert!(
             track::all()

@@ -1,10 +1,13 @@
 //! Wakers: late ones, many of them, and other people's that misbehave.
 #![allow(unsafe_code)]
 
-use crate::support::{Drops, Gate, Stuck, limited, on_each_flavour, run_until, threaded, until};
+use crate::support::{
+    Drops, Gate, Stuck, limited, on_each_flavour, run_until, side_by_side, threaded, until,
+};
+use parking_lot::Mutex;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 use std::time::Duration;
 
@@ -17,11 +20,11 @@ fn a_wake_after_the_end_does_nothing() {
             let (count, keep) = (polls.clone(), wakers.0.clone());
             let task = runtime.spawn(std::future::poll_fn(move |cx| {
                 count.fetch_add(1, SeqCst);
-                keep.lock().unwrap().push(cx.waker().clone());
+                keep.lock().push(cx.waker().clone());
                 Poll::Ready(3)
             }));
             assert_eq!(runtime.block_on(task).unwrap().unwrap(), 3);
-            let waker = wakers.0.lock().unwrap().pop().unwrap();
+            let waker = wakers.0.lock().pop().unwrap();
             for _ in 0..100 {
                 waker.wake_by_ref();
                 let other = waker.clone();
@@ -48,16 +51,14 @@ fn a_thousand_wakers_outlive_their_runtime() {
                 });
             }
             let polled = stuck.0.clone();
-            run_until(&runtime, "all polled", || {
-                polled.lock().unwrap().len() == 1000
-            });
+            run_until(&runtime, "all polled", || polled.lock().len() == 1000);
             drop(runtime);
             assert_eq!(
                 drops.dropped(),
                 1000,
                 "{flavour}: shutdown ended every task"
             );
-            let wakers = std::mem::take(&mut *polled.lock().unwrap());
+            let wakers = std::mem::take(&mut *polled.lock());
             assert!(wakers.len() >= 1000);
             let threads: Vec<_> = wakers
                 .chunks(250)
@@ -107,9 +108,7 @@ fn a_storm_of_wakes_polls_no_oftener_than_it_wakes_and_never_two_at_once() {
                         "polled on two threads at a time"
                     );
                     polls.fetch_add(1, SeqCst);
-                    slot.lock()
-                        .unwrap()
-                        .get_or_insert_with(|| cx.waker().clone());
+                    slot.lock().get_or_insert_with(|| cx.waker().clone());
                     let ended = end.load(SeqCst);
                     assert!(inside.swap(false, SeqCst));
                     if ended {
@@ -119,21 +118,16 @@ fn a_storm_of_wakes_polls_no_oftener_than_it_wakes_and_never_two_at_once() {
                     }
                 }))
             };
-            until("first poll", || slot.lock().unwrap().is_some());
-            let waker: Waker = slot.lock().unwrap().clone().unwrap();
-            std::thread::scope(|scope| {
-                for thread in 0..THREADS {
-                    let waker = &waker;
-                    scope.spawn(move || {
-                        for n in 0..WAKES {
-                            if (n + thread) % 2 == 0 {
-                                waker.wake_by_ref();
-                            } else {
-                                let other = waker.clone();
-                                other.wake();
-                            }
-                        }
-                    });
+            until("first poll", || slot.lock().is_some());
+            let waker: Waker = slot.lock().clone().unwrap();
+            side_by_side(THREADS, |thread| {
+                for n in 0..WAKES {
+                    if (n + thread) % 2 == 0 {
+                        waker.wake_by_ref();
+                    } else {
+                        let other = waker.clone();
+                        other.wake();
+                    }
                 }
             });
             end.store(true, SeqCst);
@@ -158,9 +152,7 @@ fn every_wake_up_is_followed_by_a_poll() {
             let task = {
                 let (count, slot, seen) = (count.clone(), slot.clone(), seen.clone());
                 runtime.spawn(std::future::poll_fn(move |cx| {
-                    slot.lock()
-                        .unwrap()
-                        .get_or_insert_with(|| cx.waker().clone());
+                    slot.lock().get_or_insert_with(|| cx.waker().clone());
                     let now = count.load(SeqCst);
                     seen.store(now, SeqCst);
                     if now == 3000 {
@@ -170,8 +162,8 @@ fn every_wake_up_is_followed_by_a_poll() {
                     }
                 }))
             };
-            until("first poll", || slot.lock().unwrap().is_some());
-            let waker = slot.lock().unwrap().clone().unwrap();
+            until("first poll", || slot.lock().is_some());
+            let waker = slot.lock().clone().unwrap();
             for n in 1..=3000 {
                 count.store(n, SeqCst);
                 waker.wake_by_ref();
@@ -358,8 +350,8 @@ fn two_tasks_that_share_a_handle_wake_the_one_that_asked_last() {
             let asking = |name: &'static str| {
                 let (shared, order) = (shared.clone(), order.clone());
                 std::future::poll_fn(move |cx| {
-                    order.lock().unwrap().push(name);
-                    let mut shared = shared.lock().unwrap();
+                    order.lock().push(name);
+                    let mut shared = shared.lock();
                     if shared.is_done() {
                         return Poll::Ready(());
                     }
@@ -367,7 +359,7 @@ fn two_tasks_that_share_a_handle_wake_the_one_that_asked_last() {
                 })
             };
             let first = runtime.spawn(asking("first"));
-            let asked = |name| order.lock().unwrap().contains(&name);
+            let asked = |name| order.lock().contains(&name);
             run_until(&runtime, "first asked", || asked("first"));
             let second = runtime.spawn(asking("second"));
             run_until(&runtime, "second asked", || asked("second"));
@@ -440,10 +432,10 @@ fn wakers_race_the_end_of_their_runtime() {
                 });
             }
             let wakers = stuck.0.clone();
-            until("some polled", || wakers.lock().unwrap().len() >= 4);
+            until("some polled", || wakers.lock().len() >= 4);
             let waking = std::thread::spawn(move || {
                 for _ in 0..50 {
-                    let some: Vec<_> = wakers.lock().unwrap().drain(..).collect();
+                    let some: Vec<_> = wakers.lock().drain(..).collect();
                     for waker in some {
                         waker.wake();
                     }
@@ -455,7 +447,7 @@ fn wakers_race_the_end_of_their_runtime() {
             assert!(report.is_complete(), "{report}");
             assert_eq!(drops.dropped(), 8);
             drop(runtime);
-            waking.join().unwrap().lock().unwrap().clear();
+            waking.join().unwrap().lock().clear();
         }
     });
 }
@@ -496,7 +488,7 @@ struct DroppedHere(Arc<Mutex<Vec<std::thread::ThreadId>>>, std::rc::Rc<()>);
 
 impl Drop for DroppedHere {
     fn drop(&mut self) {
-        self.0.lock().unwrap().push(std::thread::current().id());
+        self.0.lock().push(std::thread::current().id());
     }
 }
 
@@ -516,8 +508,8 @@ fn a_root_ends_on_its_own_thread_wherever_its_last_waker_goes() {
                         let mut polls = 0;
                         std::future::poll_fn(|cx| {
                             polls += 1;
-                            waker.0.lock().unwrap().push(cx.waker().clone());
-                            *task.lock().unwrap() = heist::current_task();
+                            waker.0.lock().push(cx.waker().clone());
+                            *task.lock() = heist::current_task();
                             if end == "ready" || polls > 1 {
                                 Poll::Ready(())
                             } else {
@@ -532,9 +524,9 @@ fn a_root_ends_on_its_own_thread_wherever_its_last_waker_goes() {
                 // The other thread has the last word, and the last waker.
                 let (wakers, seen) = (waker.0.clone(), task.clone());
                 let other = std::thread::spawn(move || {
-                    until("polled", || seen.lock().unwrap().is_some());
-                    let task = seen.lock().unwrap().take().unwrap();
-                    let mut mine = std::mem::take(&mut *wakers.lock().unwrap());
+                    until("polled", || seen.lock().is_some());
+                    let task = seen.lock().take().unwrap();
+                    let mut mine = std::mem::take(&mut *wakers.lock());
                     match end {
                         "cancelled" => drop(task.cancel(None)),
                         "woken" => mine.pop().unwrap().wake(),
@@ -547,16 +539,16 @@ fn a_root_ends_on_its_own_thread_wherever_its_last_waker_goes() {
                 assert_eq!(ended.is_err(), end == "cancelled", "{flavour}, {end}");
                 drop(ended);
                 let here = std::thread::current().id();
-                assert_eq!(*dropped_on.lock().unwrap(), [here], "{flavour}, {end}");
+                assert_eq!(*dropped_on.lock(), [here], "{flavour}, {end}");
                 let mut kept = other.join().unwrap();
-                kept.append(&mut waker.0.lock().unwrap());
+                kept.append(&mut waker.0.lock());
                 std::thread::spawn(move || {
                     kept.iter().for_each(Waker::wake_by_ref);
                     drop(kept);
                 })
                 .join()
                 .unwrap();
-                assert_eq!(dropped_on.lock().unwrap().len(), 1);
+                assert_eq!(dropped_on.lock().len(), 1);
             }
         });
     });

@@ -1,7 +1,7 @@
 //! Rule 8: through handles. Tasks, promises, shared ones, threads outside.
 
 use super::{Log, MS, cancelled, caught, everywhere, me, says, settled, suspend};
-use crate::support::{Drops, Gate, limited, threaded, until};
+use crate::support::{Drops, Gate, limited, side_by_side, threaded, until};
 use heist::task::{Awaitable, catch_cancel};
 use heist::{Cancelled, Shared, Task, TaskError, TaskGroup, promise, sleep, spawn, timeout};
 use std::future::pending;
@@ -276,25 +276,20 @@ fn done_callbacks_are_called_exactly_once_each_however_the_end_races_them() {
             });
             let reference = task.as_ref();
             let shared = task.shared();
-            std::thread::scope(|scope| {
-                for number in 0..3 {
-                    let (reference, shared, called) = (&reference, &shared, &called);
-                    scope.spawn(move || {
-                        for _ in 0..10 {
-                            let called = called.clone();
-                            let count = move || {
-                                called.fetch_add(1, SeqCst);
-                            };
-                            if number == 0 {
-                                shared.add_done_callback(count);
-                            } else {
-                                reference.add_done_callback(count);
-                            }
-                        }
-                        if number == 2 {
-                            reference.cancel(None);
-                        }
-                    });
+            side_by_side(3, |number| {
+                for _ in 0..10 {
+                    let called = called.clone();
+                    let count = move || {
+                        called.fetch_add(1, SeqCst);
+                    };
+                    if number == 0 {
+                        shared.add_done_callback(count);
+                    } else {
+                        reference.add_done_callback(count);
+                    }
+                }
+                if number == 2 {
+                    reference.cancel(None);
                 }
             });
             until("all were called", || called.load(SeqCst) == 30);

@@ -6,11 +6,12 @@ use crate::support::{Drops, Gate, limited, on_each_flavour, run_until, threaded,
 use futures_util::FutureExt;
 use heist::task::catch_cancel;
 use heist::{Builder, Shared, Task, TaskRef, promise, sleep, spawn, timeout};
+use parking_lot::Mutex;
 use std::future::pending;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 
 /// Does something when dropped.
@@ -286,13 +287,13 @@ fn a_promise_that_ends_in_a_cancel_calls_back_when_all_were_told() {
         let sees = seen.clone();
         answer.add_done_callback(move || {
             let counts = references.iter().map(TaskRef::cancelling);
-            sees.lock().unwrap().extend(counts);
+            sees.lock().extend(counts);
             panic!("on purpose");
         });
         settled().await;
         waiters[1].cancel("that one");
         assert!(log.is_done());
-        assert_eq!(*seen.lock().unwrap(), [0, 1, 0]);
+        assert_eq!(*seen.lock(), [0, 1, 0]);
         for (number, waiter) in waiters.into_iter().enumerate() {
             match number {
                 1 => assert_eq!(cancelled(waiter).await, says("that one")),

@@ -1,7 +1,7 @@
 //! Rules 1, 2, 6 and 7: who is asked, what counts, what is kept, and what force is.
 
 use super::{Log, MS, cancelled, caught, everywhere, me, says, settled, suspend};
-use crate::support::{Drops, Gate, limited, seated, threaded, until};
+use crate::support::{Drops, Gate, limited, seated, side_by_side, threaded, until};
 use heist::task::catch_cancel;
 use heist::{Task, TaskGroup, sleep, spawn, timeout, try_spawn};
 use std::future::pending;
@@ -146,11 +146,7 @@ fn requests_from_many_threads_are_all_counted() {
             });
             let reference = task.as_ref();
             begun.block();
-            std::thread::scope(|scope| {
-                for _ in 0..4 {
-                    scope.spawn(|| (0..25).for_each(|_| assert!(reference.cancel(None))));
-                }
-            });
+            side_by_side(4, |_| (0..25).for_each(|_| assert!(reference.cancel(None))));
             assert_eq!(reference.cancelling(), 100);
             stop.open();
             // The last of them may have come between its last region and its end.

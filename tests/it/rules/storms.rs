@@ -2,7 +2,7 @@
 //! is there twice.
 
 use super::{Dice, caught, me};
-use crate::support::{Gate, limited, threaded};
+use crate::support::{Gate, limited, side_by_side, threaded};
 use heist::sync::{Condition, Lock, Queue, Semaphore};
 use heist::{Runtime, Task, timeout};
 use std::sync::Arc;
@@ -39,17 +39,12 @@ where
             task
         })
         .collect();
-    std::thread::scope(|scope| {
-        for seed in 0..2 {
-            let tasks = &tasks;
-            scope.spawn(move || {
-                let mut dice = Dice::new(seed);
-                while tasks.iter().any(|task| !task.is_done()) {
-                    let victim = usize::try_from(dice.below(TASKS)).unwrap();
-                    tasks[victim].cancel("storm");
-                    std::thread::sleep(Duration::from_micros(dice.below(100)));
-                }
-            });
+    side_by_side(2, |seed| {
+        let mut dice = Dice::new(seed as u64);
+        while tasks.iter().any(|task| !task.is_done()) {
+            let victim = usize::try_from(dice.below(TASKS)).unwrap();
+            tasks[victim].cancel("storm");
+            std::thread::sleep(Duration::from_micros(dice.below(100)));
         }
     });
     for task in tasks {

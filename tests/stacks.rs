@@ -1,5 +1,7 @@
 //! `get_stack` of suspended tasks: the real chain of async functions. Feature `stacks`.
 
+#[path = "it/limit.rs"]
+mod limit;
 #[path = "it/support.rs"]
 #[expect(dead_code, reason = "shared with the other tests")]
 mod support;
@@ -299,7 +301,7 @@ fn tasks_that_are_not_suspended_say_so() {
         let stuck = Stuck::default();
         let wakers = stuck.0.clone();
         let stuck = seat.spawn(stuck);
-        run_until(&seat, "suspended", || !wakers.lock().unwrap().is_empty());
+        run_until(&seat, "suspended", || !wakers.lock().is_empty());
         let asked = stuck.as_ref();
         let error = asked
             .get_stack_within(Duration::from_millis(10))

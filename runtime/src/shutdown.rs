@@ -151,6 +151,7 @@ impl Handle {
             return report;
         }
         let report = self.shut_down_first(began, until, &own);
+        debug_assert!(self.audit().is_balanced(), "{}", self.audit());
         let state = self.shutdown_state();
         *state.progress.lock() = Progress::Ended {
             report: report.clone(),

@@ -1,6 +1,8 @@
 //! The fault table: what has gone wrong in other runtimes, and the tests that see that it does not here. `cargo test --test faults -- --nocapture`
 //! prints it.
 //!
+//! The tests that docs/what-heist-promises.md names are looked for in the same way.
+//!
 //! `faults.tsv` has a row for each scenario and target. What is checked: no scenario is missing, and each test that is named is there, is a test, and is not
 //! ignored; that they pass, and within which time, is their own affair. A scenario that nobody tests has `-` for its test and says why; there may only
 //! be fewer of those.
@@ -173,6 +175,39 @@ fn every_scenario_has_its_tests() {
             "untested scenarios; fewer? then lower the constant"
         );
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
+
+/// The tests that a page names in the last column of its tables: "place: `test`, `test`; place: `test`".
+fn promises(page: &str) -> Vec<(&str, &str)> {
+    let mut named = Vec::new();
+    for row in page.lines().filter(|line| line.starts_with("| ")) {
+        let cell = row.trim_end_matches(['|', ' ']).rsplit('|').next();
+        for (place, tests) in cell
+            .unwrap_or_default()
+            .split(';')
+            .filter_map(|group| group.split_once(": "))
+        {
+            let tests = tests.split('`').skip(1).step_by(2);
+            named.extend(tests.map(|test| (place.trim(), test)));
+        }
+    }
+    named
+}
+
+#[test]
+fn every_promise_has_its_tests() {
+    limited(|| {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/what-heist-promises.md");
+        let page = std::fs::read_to_string(file).unwrap();
+        let named = promises(&page);
+        assert!(named.len() > 30, "{named:?}");
+        let wrong = |(place, test): &(&str, &str)| {
+            fault(place, test).map(|fault| format!("{place}: {test}: {fault}"))
+        };
+        let wrong: Vec<_> = named.iter().filter_map(wrong).collect();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        eprintln!("{} tests of promises", named.len());
     });
 }
 

@@ -135,7 +135,7 @@ fn every_submission_ends_once_or_is_refused() {
             race(round, &totals);
         }
         let get = |count: &AtomicU64| count.load(SeqCst);
-        println!(
+        eprintln!(
             "{rounds} shutdowns, {} submissions: {} values, {} cancelled, {} refused, 0 lost",
             get(&totals.made),
             get(&totals.values),

@@ -3,6 +3,7 @@
 //! So a chain of a million values, each owning the handle of the next, takes no more stack than one. Tasks have the same for their outcomes
 //! (`raw::drop_handle`), with a list of their own: a task's outcome reports the panic of what is dropped with it, so that has to come from within.
 
+use super::raw::drop_payload;
 use std::any::Any;
 use std::cell::RefCell;
 use std::mem::needs_drop;
@@ -47,8 +48,8 @@ pub(super) fn drop_in_turn<T: 'static>(value: T) {
         let again = catch_unwind(AssertUnwindSafe(|| drop(value)));
         if let Err(payload) = again {
             match dropped {
-                // Its destructor is foreign, too, and has nobody to tell.
-                Err(_) => std::mem::forget(payload),
+                // It has nobody to tell.
+                Err(_) => drop_payload(payload),
                 Ok(()) => dropped = Err(payload),
             }
         }

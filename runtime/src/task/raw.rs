@@ -205,12 +205,18 @@ fn drop_caught<T>(value: T) -> Result<(), Box<dyn Any + Send>> {
     catch_unwind(AssertUnwindSafe(move || drop(value)))
 }
 
-/// Drops a panic's payload, whose own destructor may panic again (and that one's payload is leaked: it has to end somewhere).
-fn drop_payload(payload: Box<dyn Any + Send>) {
-    if let Err(again) = drop_caught(payload) {
-        std::mem::forget(again);
+/// Drops a panic's payload, whose own destructor may panic again, and so on; after so many the next one is leaked: it has to end somewhere.
+pub(super) fn drop_payload(mut payload: Box<dyn Any + Send>) {
+    for _ in 0..PAYLOADS {
+        match drop_caught(payload) {
+            Ok(()) => return,
+            Err(again) => payload = again,
+        }
     }
+    std::mem::forget(payload);
 }
+
+const PAYLOADS: u32 = 8;
 
 /// The first of two panics; the other's payload is dropped.
 fn first_panic(

@@ -3,7 +3,7 @@
 use crate::support::{Gate, limited, on_each_flavour, run_until, threaded, until};
 use heist::{Builder, PanicPolicy, Runtime, TaskError};
 use parking_lot::Mutex;
-use std::panic::panic_any;
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -399,17 +399,16 @@ fn ask(runtime: &Runtime, cause: Cause, asked: Asked, abort: bool, awaited: bool
     if !awaited {
         return drop(task);
     }
-    match runtime.block_on(task).unwrap() {
-        // Its destructor would panic here.
-        Ok(value) => std::mem::forget(value),
+    // What it gives has a destructor that panics, or not.
+    let drop_it = |it: Box<dyn std::any::Any>| catch_unwind(AssertUnwindSafe(|| drop(it)));
+    let _ = match runtime.block_on(task).unwrap() {
+        Ok(value) => drop_it(Box::new(value)),
+        Err(error) if error.is_panic() => drop_it(error.into_panic().unwrap()),
         Err(error) => {
-            if error.is_panic() {
-                std::mem::forget(error.into_panic());
-            } else {
-                assert!(error.is_cancelled(), "{error}");
-            }
+            assert!(error.is_cancelled(), "{error}");
+            Ok(())
         }
-    }
+    };
 }
 
 #[test]

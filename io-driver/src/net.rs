@@ -10,7 +10,7 @@
 //! and the traits of futures-io, hyper and tokio all end there. One function writes. The rooms:
 //! `transfer` is those two, `uninit` lends them other crates' buffers (the only unsafe code here),
 //! `traits` spells them in each trait family's words, `syscalls` holds what differs between
-//! systems, `backoff` what `accept` does when the system is out of descriptors, `lookup` turns
+//! systems, `seam` what is simulated, `backoff` what `accept` does when the system is out of descriptors, `lookup` turns
 //! names into addresses.
 //!
 //! This module knows nothing of tasks: a cancelled operation is a future that is dropped, or one
@@ -56,6 +56,7 @@
 
 mod backoff;
 mod lookup;
+mod seam;
 mod split;
 mod syscalls;
 mod tcp_listener;

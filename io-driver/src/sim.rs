@@ -1,7 +1,23 @@
 //! What a simulation puts in the kernel's place (feature `sim`).
 //!
 //! A driver made with [`Config::kernel`](crate::Config::kernel) calls no system call: it waits as its [`Kernel`] says, and its clock stands still until somebody
-//! advances it. Threads that a simulation only pretends have thread-locals of their own in [`ThreadState`].
+//! advances it. Threads that a simulation only pretends have thread-locals of their own in [`ThreadState`]. Sockets are those of a [`Network`] in memory:
+//!
+//! ```text
+//!   config    how it behaves                     fault    errors, in the system's words
+//!   hosts     names, addresses, cuts             tcp      sockets and what is on its way: pure data
+//!   network   who drives it; the system calls
+//! ```
+
+mod config;
+mod fault;
+mod hosts;
+mod network;
+mod tcp;
+
+pub use config::NetConfig;
+pub use network::Network;
+pub(crate) use network::{Simulated, here};
 
 use std::time::Duration;
 
@@ -29,6 +45,9 @@ pub trait Kernel: Send + Sync {
 
     /// Makes the wait in progress, or else the next one, return at once.
     fn notify(&self);
+
+    /// Ends the wait in progress, if there is one: there are events.
+    fn interrupt(&self);
 }
 
 /// What this crate keeps of a thread. For a simulation that has several of them take turns on one.

@@ -159,12 +159,36 @@ impl Registration {
     ///
     /// The descriptor must stay open until the registration has been dropped.
     unsafe fn new(handle: Handle, descriptor: BorrowedSource<'_>) -> io::Result<Registration> {
+        // SAFETY: as the caller promises.
+        unsafe { Registration::with(handle, descriptor, Selector::add) }
+    }
+
+    /// As [`new`](Registration::new), for a source that a simulation reports. Its descriptor only stands for one.
+    ///
+    /// # Safety
+    ///
+    /// As for [`new`](Registration::new).
+    #[cfg(feature = "sim")]
+    unsafe fn simulated(handle: Handle, place: BorrowedSource<'_>) -> io::Result<Registration> {
+        // SAFETY: as the caller promises.
+        unsafe { Registration::with(handle, place, |selector, _, _| selector.add_simulated()) }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`new`](Registration::new).
+    #[inline]
+    unsafe fn with(
+        handle: Handle,
+        descriptor: BorrowedSource<'_>,
+        add: impl FnOnce(&Selector, &Fd, Token) -> io::Result<()>,
+    ) -> io::Result<Registration> {
         // SAFETY: used by this registration and by dispatches that find the source in the table,
         // where it is no longer than the registration lives.
         let fd = unsafe { Fd::new(descriptor) };
         let source = Arc::new(Source::new(fd));
         let token = handle.sources().insert(Arc::clone(&source))?;
-        if let Err(error) = handle.selector().add(&source.fd, token) {
+        if let Err(error) = add(handle.selector(), &source.fd, token) {
             handle.sources().remove(token);
             return Err(error);
         }

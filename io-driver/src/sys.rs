@@ -19,6 +19,8 @@ use std::io;
 use std::time::Duration;
 
 pub(crate) use fd::Fd;
+#[cfg(feature = "sim")]
+pub(crate) use simulated::no_simulation;
 #[cfg(unix)]
 pub(crate) use std::os::fd::{AsFd as AsSource, BorrowedFd as BorrowedSource};
 #[cfg(windows)]
@@ -94,6 +96,23 @@ impl Selector {
     #[inline]
     pub(crate) fn must_arm(&self) -> bool {
         matches!(self, Selector::Portable(_))
+    }
+
+    /// Registers what has no descriptor. Whoever has it reports its events.
+    #[cfg(feature = "sim")]
+    pub(crate) fn add_simulated(&self) -> io::Result<()> {
+        match self {
+            Selector::Simulated(_) => Ok(()),
+            _ => Err(simulated::no_simulation()),
+        }
+    }
+
+    /// An event of a source without a descriptor.
+    #[cfg(feature = "sim")]
+    pub(crate) fn report(&self, token: Token, bits: Bits) {
+        if let Selector::Simulated(simulated) = self {
+            simulated.report(token, bits);
+        }
     }
 
     pub(crate) fn add(&self, fd: &Fd, token: Token) -> io::Result<()> {

@@ -25,23 +25,56 @@
 //! does not end, a runtime that does not shut down, books that do not balance ([`Handle::audit`]), and, in [`Builder::check`], a run that
 //! does not go the same way twice.
 //!
+//! **Sockets** are those of a network in memory, for whatever uses `net` as it would in production: see [`NetConfig`] for how it behaves, [`Sim::host`] for names and
+//! machines, [`Sim::reset`] and [`Sim::partition`] for what goes wrong at a moment of the test's choice.
+//!
+//! ```
+//! use heist_io_driver::net::{TcpListener, TcpStream};
+//! use heist_runtime::sim::{Builder, NetConfig};
+//!
+//! Builder::new()
+//!     .network(NetConfig::new().buffer(16).short_reads(0.5))
+//!     .seeds(0..20, |_| async {
+//!         let listener = TcpListener::bind("localhost:80").await.unwrap();
+//!         let server = heist_runtime::spawn(async move {
+//!             let (stream, _) = listener.accept().await.unwrap();
+//!             let mut bytes = [0; 100];
+//!             stream.read_exact(&mut bytes).await.unwrap();
+//!             stream.write_all(&bytes).await.unwrap();
+//!         });
+//!         let stream = TcpStream::connect("localhost:80").await.unwrap();
+//!         stream.write_all(&[7; 100]).await.unwrap();
+//!         let mut bytes = [0; 100];
+//!         stream.read_exact(&mut bytes).await.unwrap();
+//!         assert_eq!(bytes, [7; 100]);
+//!         server.await.unwrap();
+//!     })
+//!     .unwrap();
+//! ```
+//!
+//! Such a socket has no descriptor. Code that asks for one (`AsFd`, `AsRawFd`) is shown one of the process's, the same for all, that is never connected; `into_std` fails.
+//! Sockets of the system (`from_std`, [`Async`](heist_io_driver::Async)) cannot be waited for in a simulation, and say so when they are registered.
+//!
 //! **What a test must leave alone**: what the seed does not decide. Other threads of the system, the system's clock, real sockets, the order of a
 //! `HashMap` with std's hasher. Blocking by means that are not heist's (a `std::sync::mpsc`, a lock that another simulated thread holds where it waits) stops all of
 //! them for good. Thread-locals are one for all simulated threads.
 
 mod actor;
 mod cancel;
+mod network;
 mod order;
 mod report;
 mod thread;
 pub(crate) mod world;
 
+pub use network::{Host, NetConfig};
 pub use order::Policy;
 pub use report::Failure;
 pub use thread::Thread;
 
 use crate::task::{Task, TaskError, id};
 use crate::{Runtime, ShutdownReport};
+use heist_io_driver::sim as io;
 use order::Order;
 use report::Kind;
 use std::any::Any;
@@ -123,6 +156,7 @@ pub struct Builder {
     policy: Option<Policy>,
     max_turns: usize,
     grain: Grain,
+    network: NetConfig,
     configure: Arc<dyn Fn(crate::Builder) -> crate::Builder>,
 }
 
@@ -171,6 +205,7 @@ impl Builder {
             policy: None,
             max_turns: MAX_TURNS,
             grain: Grain::Polls,
+            network: NetConfig::new(),
             configure: Arc::new(|builder| builder),
         }
     }
@@ -202,6 +237,12 @@ impl Builder {
     /// How often the simulated threads take turns. The default is [`Grain::Polls`].
     pub fn grain(mut self, grain: Grain) -> Self {
         self.grain = grain;
+        self
+    }
+
+    /// How the network behaves. The default is a good one: see [`NetConfig`].
+    pub fn network(mut self, network: NetConfig) -> Self {
+        self.network = network;
         self
     }
 
@@ -336,10 +377,12 @@ impl Builder {
             },
         };
         let order = Order::new(self.policy.unwrap_or(drawn), CHANGES_WITHIN, &mut rng);
-        let world = World::new(seed, order, self.max_turns, self.grain);
+        let network = io::Network::new(self.network.clone(), rng.u64(..), network::host);
+        let world = World::new(seed, order, self.max_turns, self.grain, network);
         let Some(_here) = world::enter(&world) else {
             return Err(Failure::new(seed, Kind::Nested));
         };
+        let _network = world.network().enter();
         let _ids = id::number_from_one();
         let _rng = seed_thread_rng(seed);
         let stage = Rc::new(Stage::default());

@@ -17,7 +17,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use parking_lot::Mutex;
 
-use crate::handle::Handle;
+use super::seam;
 use crate::leaf::{self, Leaf};
 
 /// Finds the addresses of a host and port.
@@ -252,8 +252,8 @@ impl Lookup {
     fn start(host: String, port: u16) -> io::Result<Lookup> {
         let meeting = Arc::<Mutex<Meeting>>::default();
         let mut job = Job(Some(meeting.clone()));
-        Handle::current()?.offload(Box::new(move || {
-            job.answer(resolve(&host, port));
+        seam::driver()?.offload(Box::new(move || {
+            job.answer(seam::resolve(&host, port));
         }))?;
         Ok(Lookup {
             meeting,
@@ -311,9 +311,4 @@ impl Drop for Job {
     fn drop(&mut self) {
         self.answer(Err(io::Error::other("the lookup was given up")));
     }
-}
-
-/// The blocking call itself.
-fn resolve(host: &str, port: u16) -> Answer {
-    std::net::ToSocketAddrs::to_socket_addrs(&(host, port)).map(Iterator::collect)
 }

@@ -11,9 +11,10 @@ use parking_lot::Mutex;
 
 use super::backoff::{Backoff, Verdict};
 use super::lookup::{ToSocketAddrs, lookup_host};
-use super::syscalls;
+use super::seam::{self, Listener, Stream, kernel, of_kernel};
 use super::tcp_socket::TcpSocket;
 use super::tcp_stream::TcpStream;
+use super::transfer;
 use crate::source::Async;
 use crate::time::{Sleep, sleep};
 
@@ -44,7 +45,7 @@ const BACKLOG: u32 = 1024;
 /// ```
 #[doc(alias = "start_server")]
 pub struct TcpListener {
-    io: Async<std::net::TcpListener>,
+    io: Async<Listener>,
     backoff: Backoff,
     /// What `poll_accept` waits for after a shortage.
     deferral: Mutex<Option<Pin<Box<Sleep>>>>,
@@ -100,14 +101,14 @@ impl TcpListener {
     ///
     /// The system's, or the driver's if it cannot be registered.
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<TcpListener> {
-        Ok(TcpListener::from_async(Async::new(listener)?))
+        Ok(TcpListener::from_async(Async::new(of_kernel(listener))?))
     }
 
-    pub(super) fn from_nonblocking(listener: std::net::TcpListener) -> io::Result<TcpListener> {
-        Ok(TcpListener::from_async(Async::new_nonblocking(listener)?))
+    pub(super) fn from_nonblocking(listener: Listener) -> io::Result<TcpListener> {
+        Ok(TcpListener::from_async(seam::register(listener)?))
     }
 
-    fn from_async(io: Async<std::net::TcpListener>) -> TcpListener {
+    fn from_async(io: Async<Listener>) -> TcpListener {
         TcpListener {
             io,
             backoff: Backoff::default(),
@@ -121,7 +122,8 @@ impl TcpListener {
     ///
     /// The driver's if it cannot be deregistered.
     pub fn into_std(self) -> io::Result<std::net::TcpListener> {
-        self.io.into_inner()
+        let listener = kernel!(self.io.into_inner()?, it => seam::no_descriptor(it));
+        Ok(listener)
     }
 
     /// Waits for a connection. Returns the stream and the peer's address.
@@ -137,7 +139,7 @@ impl TcpListener {
     #[doc(alias = "sock_accept")]
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         loop {
-            match self.judge(self.io.read_with(syscalls::accept).await) {
+            match self.judge(self.io.read_with(transfer::accept).await) {
                 Ok(connection) => return Ok(connection),
                 Err((_, Verdict::Again)) => {}
                 Err((_, Verdict::After(wait))) => sleep(wait).await,
@@ -155,7 +157,7 @@ impl TcpListener {
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
         loop {
             ready!(self.poll_deferral(cx));
-            let accepted = ready!(self.io.poll_read_with(cx, syscalls::accept));
+            let accepted = ready!(self.io.poll_read_with(cx, transfer::accept));
             match self.judge(accepted) {
                 Ok(connection) => return Poll::Ready(Ok(connection)),
                 Err((_, Verdict::Again)) => {}
@@ -188,7 +190,7 @@ impl TcpListener {
     /// Registers what was accepted, and says what to do about an error.
     fn judge(
         &self,
-        accepted: io::Result<(std::net::TcpStream, SocketAddr)>,
+        accepted: io::Result<(Stream, SocketAddr)>,
     ) -> Result<(TcpStream, SocketAddr), (io::Error, Verdict)> {
         let registered =
             accepted.and_then(|(stream, peer)| Ok((TcpStream::from_nonblocking(stream)?, peer)));
@@ -219,7 +221,7 @@ impl TcpListener {
     ///
     /// The system's.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.io.get_ref().local_addr()
+        kernel!(self.io.get_ref(), it => it.local_addr()).local_addr()
     }
 
     /// The time to live of packets that are sent to new connections.
@@ -228,7 +230,7 @@ impl TcpListener {
     ///
     /// The system's.
     pub fn ttl(&self) -> io::Result<u32> {
-        self.io.get_ref().ttl()
+        kernel!(self.io.get_ref(), it => it.get(|options| options.ttl)).ttl()
     }
 
     /// Sets the time to live of packets, in hops, up to 255.
@@ -237,7 +239,7 @@ impl TcpListener {
     ///
     /// The system's.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.io.get_ref().set_ttl(ttl)
+        kernel!(self.io.get_ref(), it => it.set_ttl(ttl)).set_ttl(ttl)
     }
 
     /// Takes the socket's pending error (`SO_ERROR`), if there is one.
@@ -246,7 +248,7 @@ impl TcpListener {
     ///
     /// The system's, if it cannot tell.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.io.get_ref().take_error()
+        kernel!(self.io.get_ref(), it => it.take_error()).take_error()
     }
 }
 
@@ -285,7 +287,7 @@ impl std::os::fd::AsFd for TcpListener {
 #[cfg(unix)]
 impl std::os::fd::AsRawFd for TcpListener {
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.io.get_ref().as_raw_fd()
+        std::os::fd::AsFd::as_fd(self).as_raw_fd()
     }
 }
 
@@ -299,6 +301,6 @@ impl std::os::windows::io::AsSocket for TcpListener {
 #[cfg(windows)]
 impl std::os::windows::io::AsRawSocket for TcpListener {
     fn as_raw_socket(&self) -> std::os::windows::io::RawSocket {
-        self.io.get_ref().as_raw_socket()
+        std::os::windows::io::AsSocket::as_socket(self).as_raw_socket()
     }
 }

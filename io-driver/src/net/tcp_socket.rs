@@ -5,8 +5,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use socket2::{Domain, SockRef, Socket, TcpKeepalive};
+use socket2::{Domain, SockRef, TcpKeepalive};
 
+use super::seam::{self, Fresh, kernel, of_kernel};
 use super::syscalls;
 use super::tcp_listener::TcpListener;
 use super::tcp_stream::TcpStream;
@@ -30,7 +31,7 @@ use super::tcp_stream::TcpStream;
 /// ```
 pub struct TcpSocket {
     /// Invariant: non-blocking.
-    socket: Socket,
+    socket: Fresh,
 }
 
 impl TcpSocket {
@@ -62,7 +63,7 @@ impl TcpSocket {
     }
 
     fn new(domain: Domain) -> io::Result<TcpSocket> {
-        let socket = syscalls::tcp_socket(domain)?;
+        let socket = seam::tcp_socket(domain)?;
         Ok(TcpSocket { socket })
     }
 
@@ -73,7 +74,8 @@ impl TcpSocket {
     ///
     /// The system's, for any of the options.
     pub fn set_reuseaddr(&self, reuse: bool) -> io::Result<()> {
-        self.socket.set_reuse_address(reuse)
+        let socket = kernel!(&self.socket, it => it.set(|options| options.reuse_address = reuse));
+        socket.set_reuse_address(reuse)
     }
 
     /// Lets several sockets listen on one address, each with a queue of its own
@@ -87,7 +89,8 @@ impl TcpSocket {
         not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
     ))]
     pub fn set_reuseport(&self, reuse: bool) -> io::Result<()> {
-        self.socket.set_reuse_port(reuse)
+        let socket = kernel!(&self.socket, it => it.set(|options| options.reuse_port = reuse));
+        socket.set_reuse_port(reuse)
     }
 
     /// Limits an IPv6 socket to IPv6, or lets it take IPv4 connections as well (`IPV6_V6ONLY`).
@@ -96,7 +99,8 @@ impl TcpSocket {
     ///
     /// The system's, for example on an IPv4 socket.
     pub fn set_only_v6(&self, only: bool) -> io::Result<()> {
-        self.socket.set_only_v6(only)
+        let socket = kernel!(&self.socket, it => it.set_only_v6(only));
+        socket.set_only_v6(only)
     }
 
     /// Sends small writes at once instead of gathering them (`TCP_NODELAY`). Accepted streams
@@ -106,7 +110,8 @@ impl TcpSocket {
     ///
     /// The system's.
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.socket.set_tcp_nodelay(nodelay)
+        let socket = kernel!(&self.socket, it => it.set(|options| options.nodelay = nodelay));
+        socket.set_tcp_nodelay(nodelay)
     }
 
     /// Whether, and how, an idle connection is probed. Accepted streams inherit it.
@@ -115,7 +120,9 @@ impl TcpSocket {
     ///
     /// The system's, for example if a duration is out of its range.
     pub fn set_keepalive(&self, keepalive: Option<Keepalive>) -> io::Result<()> {
-        Keepalive::set(&SockRef::from(&self.socket), keepalive)
+        let socket =
+            kernel!(&self.socket, it => it.set(|options| options.keepalive = keepalive.is_some()));
+        Keepalive::set(&SockRef::from(socket), keepalive)
     }
 
     /// What closing does with unsent bytes: see [`TcpStream::set_linger`].
@@ -124,7 +131,8 @@ impl TcpSocket {
     ///
     /// The system's.
     pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
-        self.socket.set_linger(linger)
+        let socket = kernel!(&self.socket, it => it.set(|options| options.linger = linger));
+        socket.set_linger(linger)
     }
 
     /// Asks for a send buffer of this many bytes; systems round and limit it.
@@ -133,7 +141,9 @@ impl TcpSocket {
     ///
     /// The system's.
     pub fn set_send_buffer_size(&self, bytes: usize) -> io::Result<()> {
-        self.socket.set_send_buffer_size(bytes)
+        let socket =
+            kernel!(&self.socket, it => it.set(|options| options.send_buffer = bytes.max(1)));
+        socket.set_send_buffer_size(bytes)
     }
 
     /// The size of the send buffer in bytes; Linux says twice of what was asked for.
@@ -142,7 +152,8 @@ impl TcpSocket {
     ///
     /// The system's.
     pub fn send_buffer_size(&self) -> io::Result<usize> {
-        self.socket.send_buffer_size()
+        let socket = kernel!(&self.socket, it => it.get(|options| options.send_buffer));
+        socket.send_buffer_size()
     }
 
     /// Asks for a receive buffer of this many bytes; set before connecting or listening, it also
@@ -152,7 +163,9 @@ impl TcpSocket {
     ///
     /// The system's.
     pub fn set_recv_buffer_size(&self, bytes: usize) -> io::Result<()> {
-        self.socket.set_recv_buffer_size(bytes)
+        let socket =
+            kernel!(&self.socket, it => it.set(|options| options.recv_buffer = bytes.max(1)));
+        socket.set_recv_buffer_size(bytes)
     }
 
     /// The size of the receive buffer in bytes; Linux says twice of what was asked for.
@@ -161,7 +174,8 @@ impl TcpSocket {
     ///
     /// The system's.
     pub fn recv_buffer_size(&self) -> io::Result<usize> {
-        self.socket.recv_buffer_size()
+        let socket = kernel!(&self.socket, it => it.get(|options| options.recv_buffer));
+        socket.recv_buffer_size()
     }
 
     /// Gives the socket a local address; port 0 lets the system choose one.
@@ -170,7 +184,8 @@ impl TcpSocket {
     ///
     /// `AddrInUse`, `AddrNotAvailable`, `PermissionDenied`, or another of the system's.
     pub fn bind(&self, addr: SocketAddr) -> io::Result<()> {
-        self.socket.bind(&addr.into())
+        let socket = kernel!(&self.socket, it => it.bind(addr));
+        socket.bind(&addr.into())
     }
 
     /// The address that the socket is bound to.
@@ -179,7 +194,8 @@ impl TcpSocket {
     ///
     /// The system's.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        let addr = self.socket.local_addr()?;
+        let socket = kernel!(&self.socket, it => it.local_addr());
+        let addr = socket.local_addr()?;
         addr.as_socket()
             .ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
@@ -191,8 +207,12 @@ impl TcpSocket {
     ///
     /// The system's, or the driver's if the socket cannot be registered.
     pub fn listen(self, backlog: u32) -> io::Result<TcpListener> {
-        self.socket.listen(backlog.try_into().unwrap_or(i32::MAX))?;
-        TcpListener::from_nonblocking(self.socket.into())
+        let socket = kernel!(self.socket, it => {
+            it.listen(backlog)?;
+            TcpListener::from_nonblocking(seam::Socket::Simulated(it))
+        });
+        socket.listen(backlog.try_into().unwrap_or(i32::MAX))?;
+        TcpListener::from_nonblocking(of_kernel(socket.into()))
     }
 
     /// Connects to `addr`.
@@ -208,10 +228,15 @@ impl TcpSocket {
     pub async fn connect(self, addr: SocketAddr) -> io::Result<TcpStream> {
         // The kernel is asked first and the driver second: a socket that is registered before it
         // connects is reported as hung up.
-        match self.socket.connect(&addr.into()) {
-            Ok(()) => TcpStream::from_nonblocking(self.socket.into()),
+        let socket = kernel!(self.socket, it => {
+            it.connect(addr)?;
+            let stream = TcpStream::from_nonblocking(seam::Socket::Simulated(it))?;
+            stream.connected().await.map(|()| stream)
+        });
+        match socket.connect(&addr.into()) {
+            Ok(()) => TcpStream::from_nonblocking(of_kernel(socket.into())),
             Err(error) if syscalls::connect_goes_on(&error) => {
-                let stream = TcpStream::from_nonblocking(self.socket.into())?;
+                let stream = TcpStream::from_nonblocking(of_kernel(socket.into()))?;
                 stream.connected().await?;
                 Ok(stream)
             }
@@ -236,7 +261,7 @@ impl std::os::fd::AsFd for TcpSocket {
 #[cfg(unix)]
 impl std::os::fd::AsRawFd for TcpSocket {
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.socket.as_raw_fd()
+        std::os::fd::AsFd::as_fd(self).as_raw_fd()
     }
 }
 
@@ -250,7 +275,7 @@ impl std::os::windows::io::AsSocket for TcpSocket {
 #[cfg(windows)]
 impl std::os::windows::io::AsRawSocket for TcpSocket {
     fn as_raw_socket(&self) -> std::os::windows::io::RawSocket {
-        self.socket.as_raw_socket()
+        std::os::windows::io::AsSocket::as_socket(self).as_raw_socket()
     }
 }
 

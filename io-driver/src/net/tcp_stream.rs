@@ -9,6 +9,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::task::{Context, Poll};
 
 use super::lookup::{ToSocketAddrs, lookup_host};
+use super::seam::{self, Stream, kernel, of_kernel};
 use super::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use super::tcp_listener::no_address;
 use super::tcp_socket::TcpSocket;
@@ -44,7 +45,7 @@ use crate::source::Async;
 #[doc(alias = "StreamReader")]
 #[doc(alias = "StreamWriter")]
 pub struct TcpStream {
-    io: Async<std::net::TcpStream>,
+    io: Async<Stream>,
 }
 
 /// Making and unmaking.
@@ -80,13 +81,13 @@ impl TcpStream {
     ///
     /// The system's, or the driver's if it cannot be registered.
     pub fn from_std(stream: std::net::TcpStream) -> io::Result<TcpStream> {
-        let io = Async::new(stream)?;
+        let io = Async::new(of_kernel(stream))?;
         Ok(TcpStream { io })
     }
 
     /// For a stream that is known to be non-blocking: saves a system call.
-    pub(super) fn from_nonblocking(stream: std::net::TcpStream) -> io::Result<TcpStream> {
-        let io = Async::new_nonblocking(stream)?;
+    pub(super) fn from_nonblocking(stream: Stream) -> io::Result<TcpStream> {
+        let io = seam::register(stream)?;
         Ok(TcpStream { io })
     }
 
@@ -96,7 +97,8 @@ impl TcpStream {
     ///
     /// The driver's if it cannot be deregistered.
     pub fn into_std(self) -> io::Result<std::net::TcpStream> {
-        self.io.into_inner()
+        let stream = kernel!(self.io.into_inner()?, it => seam::no_descriptor(it));
+        Ok(stream)
     }
 
     /// Waits for a connect that goes on in the background.
@@ -233,7 +235,7 @@ impl TcpStream {
     /// Safe.
     #[doc(alias = "add_reader")]
     pub async fn readable(&self) -> io::Result<()> {
-        self.io.readable().await
+        seam::readable(&self.io).await
     }
 
     /// Reads what is there, without waiting. For use after [`readable`](Self::readable), but it
@@ -345,7 +347,7 @@ impl TcpStream {
     /// Safe.
     #[doc(alias = "add_writer")]
     pub async fn writable(&self) -> io::Result<()> {
-        self.io.writable().await
+        seam::writable(&self.io).await
     }
 
     /// Writes what fits, without waiting. For use after [`writable`](Self::writable), but it
@@ -366,7 +368,7 @@ impl TcpStream {
     /// `NotConnected` if the connection is gone already, or another of the system's.
     #[doc(alias = "write_eof")]
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.io.get_ref().shutdown(how)
+        kernel!(self.io.get_ref(), it => it.shutdown(how)).shutdown(how)
     }
 
     /// The one write path of the I/O traits.
@@ -417,7 +419,7 @@ impl std::os::fd::AsFd for TcpStream {
 #[cfg(unix)]
 impl std::os::fd::AsRawFd for TcpStream {
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.io.get_ref().as_raw_fd()
+        std::os::fd::AsFd::as_fd(self).as_raw_fd()
     }
 }
 
@@ -431,6 +433,6 @@ impl std::os::windows::io::AsSocket for TcpStream {
 #[cfg(windows)]
 impl std::os::windows::io::AsRawSocket for TcpStream {
     fn as_raw_socket(&self) -> std::os::windows::io::RawSocket {
-        self.io.get_ref().as_raw_socket()
+        std::os::windows::io::AsSocket::as_socket(self).as_raw_socket()
     }
 }

@@ -3,9 +3,11 @@
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
-use std::net::TcpStream;
+use std::net::SocketAddr;
 
 use socket2::SockRef;
+
+use super::seam::{Listener, Stream, kernel, of_kernel};
 
 /// The most buffers handed to one vectored call. Linux and the BSDs refuse more than 1024
 /// (`IOV_MAX`); giving them fewer is an ordinary partial transfer.
@@ -15,30 +17,32 @@ const MAX_BUFFERS: usize = 1024;
 ///
 /// Invariant: on `Ok(n)`, the first `n` bytes of `buf` are initialised; no byte is ever made
 /// uninitialised.
-pub(super) fn recv(stream: &TcpStream, buf: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
-    SockRef::from(stream).recv(buf)
+pub(super) fn recv(stream: &Stream, buf: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+    let socket = kernel!(stream, it => it.recv(buf));
+    SockRef::from(socket).recv(buf)
 }
 
 /// Like [`recv`], leaving the bytes where they are.
-pub(super) fn peek(stream: &TcpStream, buf: &mut [u8]) -> io::Result<usize> {
-    stream.peek(buf)
+pub(super) fn peek(stream: &Stream, buf: &mut [u8]) -> io::Result<usize> {
+    let socket = kernel!(stream, it => it.peek(buf));
+    socket.peek(buf)
 }
 
-pub(super) fn recv_vectored(
-    mut stream: &TcpStream,
-    bufs: &mut [IoSliceMut<'_>],
-) -> io::Result<usize> {
-    stream.read_vectored(bufs)
+pub(super) fn recv_vectored(stream: &Stream, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    let mut socket = kernel!(stream, it => it.recv_vectored(bufs));
+    socket.read_vectored(bufs)
 }
 
 /// Writes without ever raising SIGPIPE (std's `write` asks for that).
-pub(super) fn send(mut stream: &TcpStream, buf: &[u8]) -> io::Result<usize> {
-    stream.write(buf)
+pub(super) fn send(stream: &Stream, buf: &[u8]) -> io::Result<usize> {
+    let mut socket = kernel!(stream, it => it.send(buf));
+    socket.write(buf)
 }
 
 /// Writes several buffers in one call, without ever raising SIGPIPE.
-pub(super) fn send_vectored(stream: &TcpStream, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-    super::syscalls::send_vectored(stream, bufs)
+pub(super) fn send_vectored(stream: &Stream, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+    let socket = kernel!(stream, it => it.send_vectored(bufs));
+    super::syscalls::send_vectored(socket, bufs)
 }
 
 /// The buffers that one call takes, and how many bytes they are.
@@ -65,12 +69,23 @@ fn total(lens: impl Iterator<Item = usize>) -> usize {
     lens.fold(0, usize::saturating_add)
 }
 
+/// Takes a connection from the listener's queue, non-blocking.
+pub(super) fn accept(listener: &Listener) -> io::Result<(Stream, SocketAddr)> {
+    let socket = kernel!(listener, it => {
+        let (stream, peer) = it.accept()?;
+        Ok((Stream::Simulated(stream), peer))
+    });
+    let (stream, peer) = super::syscalls::accept(socket)?;
+    Ok((of_kernel(stream), peer))
+}
+
 /// Asks whether a connect in the background has ended: "would block" as long as it has not.
-pub(super) fn connected(stream: &TcpStream) -> io::Result<()> {
-    if let Some(error) = stream.take_error()? {
+pub(super) fn connected(stream: &Stream) -> io::Result<()> {
+    let socket = kernel!(stream, it => it.connected());
+    if let Some(error) = socket.take_error()? {
         return Err(error);
     }
-    match stream.peer_addr() {
+    match socket.peer_addr() {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotConnected => {
             Err(io::ErrorKind::WouldBlock.into())

@@ -93,6 +93,20 @@ impl<T: AsSource> Async<T> {
         Ok(Async { registration, io })
     }
 
+    /// As [`with_handle`](Async::with_handle), for what only has a descriptor that stands for one: its events are a simulation's to report, for the token
+    /// that `told` gets.
+    #[cfg(feature = "sim")]
+    pub(crate) fn simulated(
+        io: T,
+        handle: Handle,
+        told: impl FnOnce(&T, &Handle, crate::sys::Token),
+    ) -> io::Result<Async<T>> {
+        // SAFETY: as in `with_handle`.
+        let registration = unsafe { Registration::simulated(handle, borrow(&io))? };
+        told(&io, &registration.handle, registration.token);
+        Ok(Async { registration, io })
+    }
+
     /// The descriptor. Operations on it do not wait.
     pub fn get_ref(&self) -> &T {
         &self.io

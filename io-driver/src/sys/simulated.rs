@@ -39,6 +39,12 @@ impl Simulated {
         self.kernel.notify();
     }
 
+    /// As the kernel would report it.
+    pub(crate) fn report(&self, token: Token, bits: Bits) {
+        self.happened.lock().push((token, bits));
+        self.kernel.interrupt();
+    }
+
     pub(crate) fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> bool {
         let none = self.happened.lock().is_empty();
         let timeout = if none { timeout } else { Some(Duration::ZERO) };
@@ -54,5 +60,13 @@ pub(crate) fn no_descriptors() -> io::Error {
     io::Error::new(
         io::ErrorKind::Unsupported,
         "a simulation has no descriptors: use its own network, or run this test on a real runtime",
+    )
+}
+
+/// The other way round.
+pub(crate) fn no_simulation() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        "a simulated socket waits in a driver of its simulation: enter the runtime first",
     )
 }

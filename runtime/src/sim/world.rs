@@ -49,6 +49,7 @@ pub(crate) struct World {
     runtimes: RefCell<Vec<Handle>>,
     /// Nobody else has a turn before this is false.
     alone: Cell<bool>,
+    network: Arc<io::Network>,
     trace: RefCell<Vec<Turn>>,
     max_turns: Cell<usize>,
     grain: Grain,
@@ -138,7 +139,13 @@ pub(super) fn enter(world: &Rc<World>) -> Option<impl Drop> {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, order: Order, max_turns: usize, grain: Grain) -> Rc<Self> {
+    pub(super) fn new(
+        seed: u64,
+        order: Order,
+        max_turns: usize,
+        grain: Grain,
+        network: Arc<io::Network>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             seed,
             base: Instant::now(),
@@ -151,6 +158,7 @@ impl World {
             running: Cell::new(usize::MAX),
             runtimes: RefCell::default(),
             alone: Cell::new(false),
+            network,
             trace: RefCell::default(),
             max_turns: Cell::new(max_turns),
             grain,
@@ -159,6 +167,10 @@ impl World {
 
     pub(super) fn seed(&self) -> u64 {
         self.seed
+    }
+
+    pub(super) fn network(&self) -> &Arc<io::Network> {
+        &self.network
     }
 
     /// A number for the test itself.
@@ -343,6 +355,7 @@ impl World {
             if self.trace.borrow().len() >= self.max_turns.get() {
                 return Halt::Endless;
             }
+            self.network.advance(self.machine.get());
             match self.choose() {
                 Some(next) => self.turn(next),
                 None if self.advance() => {}
@@ -437,7 +450,8 @@ impl World {
             (!left.is_zero()).then(|| nanos(left))
         });
         let timer = timer.min().map(|left| left.saturating_sub(self.owed.get()));
-        let Some(step) = [sleeper, timer].into_iter().flatten().min() else {
+        let packet = self.network.next_event().map(|at| at.saturating_sub(now));
+        let Some(step) = [sleeper, timer, packet].into_iter().flatten().min() else {
             return false;
         };
         self.machine.set(now.saturating_add(step));
@@ -506,6 +520,12 @@ impl io::Kernel for Kernel {
 
     fn notify(&self) {
         self.notified.swap(true, AcqRel);
+        if let Some(world) = here() {
+            world.notify(self.key(), false);
+        }
+    }
+
+    fn interrupt(&self) {
         if let Some(world) = here() {
             world.notify(self.key(), false);
         }

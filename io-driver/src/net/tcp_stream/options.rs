@@ -8,6 +8,7 @@ use socket2::SockRef;
 
 use super::TcpStream;
 use crate::net::Keepalive;
+use crate::net::seam::kernel;
 
 /// Addresses and options.
 impl TcpStream {
@@ -18,7 +19,7 @@ impl TcpStream {
     /// The system's.
     #[doc(alias = "sockname")]
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.io.get_ref().local_addr()
+        kernel!(self.io.get_ref(), it => it.local_addr()).local_addr()
     }
 
     /// The other end's address.
@@ -28,7 +29,7 @@ impl TcpStream {
     /// `NotConnected` if the connection is gone, or another of the system's.
     #[doc(alias = "peername")]
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.io.get_ref().peer_addr()
+        kernel!(self.io.get_ref(), it => it.peer_addr()).peer_addr()
     }
 
     /// Takes the socket's pending error (`SO_ERROR`), if there is one.
@@ -37,7 +38,7 @@ impl TcpStream {
     ///
     /// The system's, if it cannot tell.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.io.get_ref().take_error()
+        kernel!(self.io.get_ref(), it => it.take_error()).take_error()
     }
 
     /// Whether small writes are sent at once (`TCP_NODELAY`).
@@ -46,7 +47,7 @@ impl TcpStream {
     ///
     /// The system's.
     pub fn nodelay(&self) -> io::Result<bool> {
-        self.io.get_ref().nodelay()
+        kernel!(self.io.get_ref(), it => it.get(|options| options.nodelay)).nodelay()
     }
 
     /// Sends small writes at once (true), or gathers them while an answer is outstanding (false,
@@ -56,7 +57,8 @@ impl TcpStream {
     ///
     /// The system's.
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.io.get_ref().set_nodelay(nodelay)
+        let stream = kernel!(self.io.get_ref(), it => it.set(|options| options.nodelay = nodelay));
+        stream.set_nodelay(nodelay)
     }
 
     /// What closing does with unsent bytes: see [`set_linger`](Self::set_linger).
@@ -65,7 +67,8 @@ impl TcpStream {
     ///
     /// The system's.
     pub fn linger(&self) -> io::Result<Option<Duration>> {
-        SockRef::from(self.io.get_ref()).linger()
+        let stream = kernel!(self.io.get_ref(), it => it.get(|options| options.linger));
+        SockRef::from(stream).linger()
     }
 
     /// What closing does with unsent bytes (`SO_LINGER`).
@@ -78,7 +81,8 @@ impl TcpStream {
     ///
     /// The system's.
     pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
-        SockRef::from(self.io.get_ref()).set_linger(linger)
+        let stream = kernel!(self.io.get_ref(), it => it.set(|options| options.linger = linger));
+        SockRef::from(stream).set_linger(linger)
     }
 
     /// The time to live of packets, in hops.
@@ -87,7 +91,7 @@ impl TcpStream {
     ///
     /// The system's.
     pub fn ttl(&self) -> io::Result<u32> {
-        self.io.get_ref().ttl()
+        kernel!(self.io.get_ref(), it => it.get(|options| options.ttl)).ttl()
     }
 
     /// Sets the time to live of packets, in hops, up to 255.
@@ -96,7 +100,7 @@ impl TcpStream {
     ///
     /// The system's.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.io.get_ref().set_ttl(ttl)
+        kernel!(self.io.get_ref(), it => it.set_ttl(ttl)).set_ttl(ttl)
     }
 
     /// Whether an idle connection is probed.
@@ -105,7 +109,8 @@ impl TcpStream {
     ///
     /// The system's.
     pub fn keepalive(&self) -> io::Result<bool> {
-        SockRef::from(self.io.get_ref()).keepalive()
+        let stream = kernel!(self.io.get_ref(), it => it.get(|options| options.keepalive));
+        SockRef::from(stream).keepalive()
     }
 
     /// Whether, and how, an idle connection is probed.
@@ -114,6 +119,7 @@ impl TcpStream {
     ///
     /// The system's, for example if a duration is out of its range.
     pub fn set_keepalive(&self, keepalive: Option<Keepalive>) -> io::Result<()> {
-        Keepalive::set(&SockRef::from(self.io.get_ref()), keepalive)
+        let stream = kernel!(self.io.get_ref(), it => it.set(|options| options.keepalive = keepalive.is_some()));
+        Keepalive::set(&SockRef::from(stream), keepalive)
     }
 }

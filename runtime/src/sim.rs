@@ -22,7 +22,7 @@
 //! do what they do.
 //!
 //! **What it finds by itself**: a deadlock (all wait, and nothing will come: the report names each thread and each task, and what that waits for), a run that
-//! does not end, a runtime that does not shut down, books that do not balance ([`Handle::audit`]), and, in [`Builder::check`], a run that
+//! does not end, a runtime that does not shut down, books that do not balance ([`Handle::audit`](crate::Handle::audit)), and, in [`Builder::check`], a run that
 //! does not go the same way twice.
 //!
 //! **Sockets** are those of a network in memory, for whatever uses `net` as it would in production: see [`NetConfig`] for how it behaves, [`Sim::host`] for names and

@@ -15,7 +15,7 @@
 
 use crate::handle::Handle;
 use crate::scheduler::ThreadConfig;
-use crate::sync_switch::{Condvar, Mutex, wait_until};
+use crate::sync_switch::{Bug, Condvar, Mutex, planted, thread_local, wait_until};
 use crate::system::{self, Thread};
 use crate::task::{
     Ending, Header, Refusal, Route, Runnable, Schedule, TaskError, TaskRef, Why, contain,
@@ -139,7 +139,9 @@ impl BlockingPool {
         let mut state = self.0.state.lock();
         state.closed = true;
         let jobs = std::mem::take(&mut state.jobs);
-        self.0.work.notify_all();
+        if !planted(Bug::PoolCloseUnheard) {
+            self.0.work.notify_all();
+        }
         drop(state);
         for job in jobs {
             if let Job::Task(task, _) = job {
@@ -204,7 +206,10 @@ impl Pool {
             return Ok(());
         }
         // Nobody will get to what waits: this job, unless a thread came and went meanwhile, and those of others who relied on this thread.
-        let stranded = std::mem::take(&mut state.jobs);
+        let stranded = match planted(Bug::OneStrandedRefused) {
+            true => state.jobs.pop_back().into_iter().collect(),
+            false => std::mem::take(&mut state.jobs),
+        };
         drop(state);
         if stranded.is_empty() {
             return Ok(());
@@ -233,13 +238,17 @@ impl Pool {
         let mut state = self.state.lock();
         let mut gave_up = false;
         loop {
-            if let Some(job) = state.jobs.pop_front() {
+            if !(gave_up && planted(Bug::GivesUpOverAJob))
+                && let Some(job) = state.jobs.pop_front()
+            {
                 state.busy += 1;
                 return Some(job);
             }
             if gave_up || state.closed {
                 state.threads -= 1;
-                self.ended.notify_all();
+                if !planted(Bug::PoolEndUnheard) {
+                    self.ended.notify_all();
+                }
                 return None;
             }
             (state, gave_up) = wait_until(&self.work, state, until);
@@ -328,3 +337,6 @@ impl Route for BlockingRoute {
         self.0.pool().submit(&self.0, task);
     }
 }
+
+#[cfg(all(test, loom))]
+mod models;

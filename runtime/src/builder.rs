@@ -209,6 +209,20 @@ impl Builder {
     ///
     /// A thread could not be started, or the poller not be made (no file descriptors left, say). Nothing is left behind.
     pub fn build(self) -> io::Result<Runtime> {
+        let threaded = self.threaded;
+        let handle = self.assemble()?;
+        #[cfg(feature = "sim")]
+        if let Some(world) = system::here() {
+            world.adopt(&handle);
+        }
+        if threaded {
+            handle.scheduler().start(&handle)?;
+        }
+        Ok(Runtime::from_handle(handle))
+    }
+
+    /// A runtime of which no thread has started yet.
+    pub(crate) fn assemble(self) -> io::Result<Handle> {
         let workers = match self.workers {
             _ if !self.threaded => 1,
             Some(workers) => workers.clamp(1, MAX_WORKERS),
@@ -247,15 +261,7 @@ impl Builder {
             budget: self.budget,
             debug: self.debug,
         };
-        let handle = Handle::new(scheduler, pool, config);
-        #[cfg(feature = "sim")]
-        if let Some(world) = system::here() {
-            world.adopt(&handle);
-        }
-        if self.threaded {
-            handle.scheduler().start(&handle)?;
-        }
-        Ok(Runtime::from_handle(handle))
+        Ok(Handle::new(scheduler, pool, config))
     }
 }
 

@@ -37,11 +37,13 @@ pub(crate) use watch::Monitor;
 pub(crate) use worker::Worker;
 
 use crate::handle::Handle;
-use crate::sync_switch::{AtomicBool, AtomicU32, AtomicUsize, Condvar, Mutex, fence, wait_until};
+use crate::sync_switch::injector::Injector;
+use crate::sync_switch::{
+    AtomicBool, AtomicU32, AtomicUsize, Bug, Condvar, Mutex, fence, planted, wait_until,
+};
 use crate::system::{self, Thread, ThreadId};
 use crate::task::{Refusal, Runnable, TaskError};
 use crate::trace;
-use crossbeam_deque::Injector;
 use crossbeam_utils::CachePadded;
 use heist_io_driver::{Driver, Handle as IoHandle};
 use idle::Idle;
@@ -99,14 +101,6 @@ impl ThreadConfig {
     /// The name of a thread that does this.
     pub(crate) fn name_of(&self, what: &str) -> String {
         format!("{}{what}", self.name)
-    }
-
-    pub(crate) fn builder(&self, what: &str) -> std::thread::Builder {
-        let builder = std::thread::Builder::new().name(self.name_of(what));
-        match self.stack_size {
-            Some(bytes) => builder.stack_size(bytes),
-            None => builder,
-        }
     }
 }
 
@@ -205,7 +199,7 @@ impl Scheduler {
         system::step();
         self.notify();
         // Pairs, by the fence in `notify`, with the one in `stop`: either this sees that the workers leave, or the last one sees the task.
-        if self.is_stopping() {
+        if self.is_stopping() && !planted(Bug::DesertedUnlooked) {
             self.clear_if_deserted();
         }
     }
@@ -406,7 +400,9 @@ impl Scheduler {
                 slot.set_stray(false);
                 slot.give_permit();
             }
-            self.unpark(index);
+            if !planted(Bug::PermitGivenBackUnheard) {
+                self.unpark(index);
+            }
             trace::not_replaced(&error);
         }
     }
@@ -455,6 +451,10 @@ impl Scheduler {
 
     /// After the last worker: ends the tasks that are queued still, and closes the driver. Once is enough, twice does no harm.
     pub(crate) fn clear(&self) {
+        // Pairs with the one in `notify`; see `inject`. Whoever is last may have learnt that it is time before `stop` came to its own.
+        if !planted(Bug::ClearWithoutFence) {
+            fence(SeqCst);
+        }
         self.end_queued();
         let mut batch = heist_io_driver::WakeBatch::new();
         self.driver.lock().shutdown(&mut batch);
@@ -498,7 +498,7 @@ impl Drop for ThreadExit {
             *live -= 1;
             *live == 0
         };
-        if last && scheduler.is_stopping() {
+        if last && scheduler.is_stopping() && !planted(Bug::LastExitLeavesTasks) {
             scheduler.clear();
         }
         scheduler.exited.notify_all();

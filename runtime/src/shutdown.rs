@@ -16,7 +16,7 @@ use crate::current;
 use crate::failure::Failure;
 use crate::handle::Handle;
 use crate::scheduler::Worker;
-use crate::sync_switch::{Condvar, Mutex, wait_until};
+use crate::sync_switch::{Bug, Condvar, Mutex, planted, wait_until};
 use crate::system::{self, ThreadId};
 use crate::task::{Header, TaskRef};
 use crate::trace;
@@ -157,7 +157,9 @@ impl Handle {
             report: report.clone(),
             partial: own.is_any(),
         };
-        state.ended.notify_all();
+        if !planted(Bug::ShutdownEndUnheard) {
+            state.ended.notify_all();
+        }
         report
     }
 
@@ -169,7 +171,9 @@ impl Handle {
         let mut progress = state.progress.lock();
         loop {
             match &*progress {
-                Progress::Ended { report, partial } if !partial || own.is_any() => {
+                Progress::Ended { report, partial }
+                    if !partial || own.is_any() || planted(Bug::PartialCountsAsWhole) =>
+                {
                     return Some(report.clone());
                 }
                 // What has left itself out is still to end.
@@ -185,7 +189,9 @@ impl Handle {
                 drop(progress);
                 blocking = Some(self.begin_blocking());
                 progress = state.progress.lock();
-                continue;
+                if !planted(Bug::ShutdownWaitUnlooked) {
+                    continue;
+                }
             }
             let timed_out;
             (progress, timed_out) = wait_until(&state.ended, progress, Some(until));
@@ -341,3 +347,6 @@ impl Own {
         !self.tasks.is_empty() || self.worker || self.blocking > 0
     }
 }
+
+#[cfg(all(test, loom))]
+mod models;

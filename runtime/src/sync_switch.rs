@@ -1,15 +1,34 @@
 //! The one place that chooses between the real primitives, loom's, and, with feature `sim`, those that a simulation can step through (`stepped`).
 //!
-//! The protocol cores (`task::state`, `task::cell`, `scheduler::idle`, `scheduler::park`, the sleep of `scheduler::watch`) import their
+//! The protocol cores (`task`, `scheduler`, `blocking`, `shutdown`) import their
 //! atomics and cells from here, so that the code that ships is the code that is model-checked:
 //! `RUSTFLAGS="--cfg loom" cargo test --release -p heist-runtime --lib models`. No other file of the crate asks for `cfg(loom)`
 //! outside of its models. With `HEIST_PLANT=` a bug's name, one model is seen to fail with it.
 
 #[cfg(not(loom))]
 mod imp {
+    use crate::scheduler::ThreadConfig;
+    use std::io;
     pub(crate) use std::sync::atomic::{AtomicUsize as AtomicWord, fence};
-    pub(crate) use std::thread::LocalKey;
+    pub(crate) use std::thread::{JoinHandle, LocalKey, ThreadId};
     pub(crate) use std::thread_local;
+
+    pub(crate) fn this_thread() -> ThreadId {
+        std::thread::current().id()
+    }
+
+    pub(crate) fn start_thread(
+        config: &ThreadConfig,
+        what: &str,
+        body: impl FnOnce() + Send + 'static,
+    ) -> io::Result<JoinHandle<()>> {
+        let builder = std::thread::Builder::new().name(config.name_of(what));
+        let builder = match config.stack_size {
+            Some(bytes) => builder.stack_size(bytes),
+            None => builder,
+        };
+        builder.spawn(body)
+    }
 
     /// `std::cell::UnsafeCell` with loom's closure interface, so that loom can see each access.
     #[derive(Debug)]
@@ -54,11 +73,49 @@ mod imp {
 
 #[cfg(loom)]
 mod imp {
+    use crate::scheduler::ThreadConfig;
+    use std::io;
+    use std::ops::{Deref, DerefMut};
+    use std::time::Instant;
+
     pub(crate) use super::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize};
     /// A task's state word.
     pub(crate) use AtomicUsize as AtomicWord;
     pub(crate) use loom::sync::atomic::fence;
-    pub(crate) use loom::thread::LocalKey;
+    pub(crate) use loom::thread::{LocalKey, ThreadId};
+
+    pub(crate) struct JoinHandle<T>(loom::thread::JoinHandle<T>);
+
+    impl<T> JoinHandle<T> {
+        pub(crate) fn thread(&self) -> &loom::thread::Thread {
+            self.0.thread()
+        }
+
+        /// Nobody knows before the join.
+        pub(crate) fn is_finished(&self) -> bool {
+            false
+        }
+
+        pub(crate) fn join(self) -> std::thread::Result<T> {
+            self.0.join()
+        }
+    }
+
+    pub(crate) fn this_thread() -> ThreadId {
+        loom::thread::current().id()
+    }
+
+    /// Fails if the stack is to be larger than any memory: so a model has a thread that does not start.
+    pub(crate) fn start_thread(
+        config: &ThreadConfig,
+        _what: &str,
+        body: impl FnOnce() + Send + 'static,
+    ) -> io::Result<JoinHandle<()>> {
+        match config.stack_size {
+            Some(usize::MAX) => Err(io::ErrorKind::OutOfMemory.into()),
+            _ => Ok(JoinHandle(loom::thread::spawn(body))),
+        }
+    }
 
     /// loom's thread-locals, each thread of a model having its own, with std's `const`.
     macro_rules! loomed_local {
@@ -112,15 +169,36 @@ mod imp {
     /// loom's mutex and condvar with parking_lot's unpoisoned interface.
     #[derive(Debug, Default)]
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
-    pub(crate) use loom::sync::MutexGuard;
+
+    pub(crate) struct MutexGuard<'a, T> {
+        guard: loom::sync::MutexGuard<'a, T>,
+        mutex: &'a Mutex<T>,
+    }
+
+    impl<T> Deref for MutexGuard<'_, T> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            &self.guard
+        }
+    }
+
+    impl<T> DerefMut for MutexGuard<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            &mut self.guard
+        }
+    }
 
     impl<T> Mutex<T> {
         pub(crate) fn new(value: T) -> Self {
             Self(loom::sync::Mutex::new(value))
         }
 
-        pub(crate) fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
-            self.0.lock().expect("no model panics with the lock held")
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            MutexGuard {
+                guard: self.0.lock().expect("no model panics with the lock held"),
+                mutex: self,
+            }
         }
 
         pub(crate) fn get_mut(&mut self) -> &mut T {
@@ -147,22 +225,27 @@ mod imp {
         }
     }
 
-    pub(crate) fn wait<'a, T>(
-        condvar: &Condvar,
-        guard: loom::sync::MutexGuard<'a, T>,
-    ) -> loom::sync::MutexGuard<'a, T> {
-        condvar
-            .0
-            .wait(guard)
-            .expect("no model panics with the lock held")
+    pub(crate) fn wait<'a, T>(condvar: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        let MutexGuard { guard, mutex } = guard;
+        let guard = condvar.0.wait(guard);
+        MutexGuard {
+            guard: guard.expect("no model panics with the lock held"),
+            mutex,
+        }
     }
 
-    /// loom has no time: a deadline never passes.
+    /// loom has no time: a deadline that has passed already is all that passes. Others run before the lock is taken again, so that stands for one that
+    /// passes at any moment.
     pub(crate) fn wait_until<'a, T>(
         condvar: &Condvar,
-        guard: loom::sync::MutexGuard<'a, T>,
-        _deadline: Option<std::time::Instant>,
-    ) -> (loom::sync::MutexGuard<'a, T>, bool) {
+        guard: MutexGuard<'a, T>,
+        deadline: Option<Instant>,
+    ) -> (MutexGuard<'a, T>, bool) {
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            let mutex = guard.mutex;
+            drop(guard);
+            return (mutex.lock(), true);
+        }
         (wait(condvar, guard), false)
     }
 
@@ -183,6 +266,12 @@ fn is_planted(bug: Bug) -> bool {
 }
 
 pub(crate) mod channel;
+#[cfg(not(loom))]
+pub(crate) mod injector {
+    pub(crate) use crossbeam_deque::Injector;
+}
+#[cfg(loom)]
+pub(crate) mod injector;
 
 #[cfg(loom)]
 mod atomic;
@@ -271,6 +360,42 @@ pub(crate) enum Bug {
     RunOwedByLookForgotten,
     /// Who has looked at a task does not see to a cancel that came meanwhile.
     CancelDuringLookForgotten,
+    /// A blocking thread whose time is up ends although there is a job.
+    GivesUpOverAJob,
+    /// A blocking thread ends, and nobody is told.
+    PoolEndUnheard,
+    /// The blocking threads that wait are not told that the pool is closed.
+    PoolCloseUnheard,
+    /// Who could not start a blocking thread refuses one job, though others relied on that thread too.
+    OneStrandedRefused,
+    /// A closed registry accepts a task.
+    BoundAfterClose,
+    /// Who takes a task out of the registry decides by an older look whether somebody waits for that.
+    ReleaseFromOldLook,
+    /// Who waits for the registry to drain is notified without the lock.
+    DrainedOutsideTheLock,
+    /// The slot of a queue is looked at, then emptied.
+    SlotTakenByALook,
+    /// The slot of a queue orders nothing.
+    SlotUnordered,
+    /// Who injects a task does not look whether the workers leave.
+    DesertedUnlooked,
+    /// The last worker to leave leaves the tasks to the shutdown, which has given up.
+    LastExitLeavesTasks,
+    /// The last worker to leave looks for tasks without a fence.
+    ClearWithoutFence,
+    /// The permit of a worker that sleeps is taken.
+    PermitOfSleeperTaken,
+    /// A permit that was given back, for want of a spare, is no news.
+    PermitGivenBackUnheard,
+    /// A spare whose time is up ends although it was chosen.
+    ChosenSpareEnds,
+    /// The end of a shutdown is not told to those who wait for it.
+    ShutdownEndUnheard,
+    /// Who is about to wait for a shutdown does not look again whether it has ended.
+    ShutdownWaitUnlooked,
+    /// A shutdown that has left its caller out counts as a whole one.
+    PartialCountsAsWhole,
 }
 
 #[cfg(all(test, loom))]

@@ -4,6 +4,7 @@
 //! `sync_switch`. Without the feature `sim` there is nowhere to be, and all of it is the system's.
 
 use crate::scheduler::ThreadConfig;
+use crate::sync_switch::{self, JoinHandle};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -71,14 +72,14 @@ pub(crate) fn step() {
 pub(crate) struct Thread(Kind);
 
 enum Kind {
-    Real(std::thread::JoinHandle<()>),
+    Real(JoinHandle<()>),
     Simulated(Actor),
 }
 
 /// Which thread.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ThreadId {
-    Real(std::thread::ThreadId),
+    Real(sync_switch::ThreadId),
     Simulated(Actor),
 }
 
@@ -86,7 +87,7 @@ impl ThreadId {
     pub(crate) fn current() -> Self {
         match here() {
             Some(world) => Self::Simulated(world.running()),
-            None => Self::Real(std::thread::current().id()),
+            None => Self::Real(sync_switch::this_thread()),
         }
     }
 }
@@ -101,7 +102,7 @@ impl Thread {
             let actor = world.start(config.name_of(what), Box::new(body))?;
             return Ok(Self(Kind::Simulated(actor)));
         }
-        let thread = config.builder(what).spawn(body)?;
+        let thread = sync_switch::start_thread(config, what, body)?;
         Ok(Self(Kind::Real(thread)))
     }
 

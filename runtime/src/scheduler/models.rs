@@ -3,6 +3,8 @@
 //! The loop of a worker is `Worker::next`, `run` and `park` in short, with the same steps in the same order. A task that nobody sees is a
 //! deadlock here: workers leave their loop only once all tasks have run.
 
+mod handover;
+
 use super::idle::{Idle, Rest, Sleep, Woken};
 use super::park::Parker;
 use super::watch::Monitor;
@@ -11,6 +13,7 @@ use crate::sync_switch::{AtomicUsize, Bug, Condvar, Mutex, planted, wait};
 use loom::thread;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::time::Instant;
 
 /// What crossbeam's queues promise at the least: a push releases, a look acquires, and neither is a fence.
 struct Queue(AtomicUsize);
@@ -388,6 +391,37 @@ fn a_thread_in_the_driver_is_unparked() {
     });
 }
 
+#[test]
+fn a_thread_in_the_driver_sees_what_each_of_two_has_told_it() {
+    check(BOUNDED, || {
+        unparked(2, |parker, driver| {
+            if parker.begin_in_driver() {
+                driver.turn();
+                parker.end();
+            }
+        });
+    });
+}
+
+/// One park whose time is up, then one that lasts: the notification ends one of them.
+#[test]
+fn a_park_whose_time_is_up_leaves_the_notification_or_takes_it() {
+    check(UNBOUNDED, || {
+        let shared = Arc::new((Parker::new(), AtomicUsize::new(0)));
+        let theirs = shared.clone();
+        let other = thread::spawn(move || {
+            theirs.1.fetch_add(1, Relaxed);
+            theirs.0.unpark(|| {});
+        });
+        let (parker, told) = &*shared;
+        if !parker.park_until(Some(Instant::now())) {
+            parker.park();
+        }
+        assert_eq!(told.load(Relaxed), 1, "notified without what was told");
+        other.join().unwrap();
+    });
+}
+
 /// A worker that was asleep, and a monitor that is about to sleep for good since nobody is awake.
 fn monitor_meets(worker: impl Fn(&Idle, &Monitor) + Send + Sync + 'static) {
     let shared = Arc::new((Idle::new(1), Monitor::new()));
@@ -524,6 +558,14 @@ fn every_model_fails_with_its_bugs_planted() {
             (
                 "a_thread_in_the_driver_is_unparked",
                 &[Bug::ParkOverNotification],
+            ),
+            (
+                "a_thread_in_the_driver_sees_what_each_of_two_has_told_it",
+                &[Bug::ParkOverNotification],
+            ),
+            (
+                "a_park_whose_time_is_up_leaves_the_notification_or_takes_it",
+                &[Bug::ParkOverNotification, Bug::NotifyOutsideTheLock],
             ),
             (
                 "a_worker_that_goes_on_wakes_the_monitor",

@@ -5,10 +5,11 @@
 //! been in one poll for long (`steal_slot`): stealing a fresh one would undo what the slot is for.
 #![allow(unsafe_code)]
 
-use crate::sync_switch::AtomicPtr;
+use crate::sync_switch::injector::Injector;
+use crate::sync_switch::{AtomicPtr, Bug, planted};
 use crate::task::{Header, Runnable};
-use crossbeam_deque::{Injector, Steal, Stealer, Worker as Deque};
-use std::sync::atomic::{Ordering::AcqRel, Ordering::Relaxed};
+use crossbeam_deque::{Steal, Stealer, Worker as Deque};
+use std::sync::atomic::{Ordering, Ordering::AcqRel, Ordering::Relaxed};
 
 /// The owner's end.
 pub(crate) struct LocalQueue {
@@ -62,9 +63,7 @@ impl SharedQueue {
     /// Puts a task into the slot and gives the one that it displaces.
     #[inline]
     pub(crate) fn replace_slot(&self, task: Runnable) -> Option<Runnable> {
-        // AcqRel: a task's data travels by its own state word, but whoever has queued it has just looked at its scheduler (rule 6 of
-        // `task::cell`), which the task's end takes away: the Release half orders that look, the Acquire half in `take_slot` the end.
-        let before = self.slot.swap(task.into_raw(), AcqRel);
+        let before = self.slot.swap(task.into_raw(), order());
         // SAFETY: the slot's invariant.
         unsafe { Runnable::from_raw(before) }
     }
@@ -74,8 +73,9 @@ impl SharedQueue {
         if self.is_slot_empty() {
             return None;
         }
-        // AcqRel: as above.
-        let before = self.slot.swap(std::ptr::null_mut(), AcqRel);
+        let seen = planted(Bug::SlotTakenByALook).then(|| self.slot.load(Relaxed));
+        let before = self.slot.swap(std::ptr::null_mut(), order());
+        let before = seen.unwrap_or(before);
         // SAFETY: the slot's invariant.
         unsafe { Runnable::from_raw(before) }
     }
@@ -97,6 +97,17 @@ impl SharedQueue {
 impl Drop for SharedQueue {
     fn drop(&mut self) {
         drop(self.take_slot());
+    }
+}
+
+/// Of the slot's swaps. AcqRel: a task's data travels by its own state word, but whoever has queued it has just looked at its scheduler (rule 6 of
+/// `task::cell`), which the task's end takes away: the Release half orders that look, the Acquire half in `take_slot` the end.
+#[inline(always)]
+fn order() -> Ordering {
+    if planted(Bug::SlotUnordered) {
+        Relaxed
+    } else {
+        AcqRel
     }
 }
 

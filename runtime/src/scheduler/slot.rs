@@ -2,7 +2,7 @@
 
 use super::park::Parker;
 use super::queue::{LocalQueue, SharedQueue, queue};
-use crate::sync_switch::{AtomicBool, AtomicU32};
+use crate::sync_switch::{AtomicBool, AtomicU32, Bug, planted};
 use crate::task::Runnable;
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
@@ -183,6 +183,9 @@ impl Slot {
 
     /// Takes the permit away; true if there was one to take, which is the caller's now.
     pub(super) fn take_permit(&self) -> bool {
+        if planted(Bug::PermitOfSleeperTaken) {
+            return self.permit.swap(NONE, AcqRel) != NONE;
+        }
         self.permit
             .compare_exchange(HELD, NONE, AcqRel, Acquire)
             .is_ok()

@@ -19,6 +19,7 @@ use super::spin::{SPIN, Spin};
 use super::{Scheduler, Slot};
 use crate::current;
 use crate::handle::Handle;
+use crate::sync_switch::{Bug, planted};
 use crate::system;
 use crate::task::{Runnable, Why};
 use crate::trace;
@@ -179,7 +180,7 @@ impl Worker {
             if self.scheduler().is_stopping() {
                 return None;
             }
-            if !self.slot().has_permit() && !self.wait_for_permit() {
+            if !self.slot().has_permit() && !self.wait_for_permit(SPARE_KEEP_ALIVE) {
                 return None;
             }
             if let Some(task) = self.next_now() {
@@ -647,9 +648,9 @@ impl Worker {
         self.scheduler().notify();
     }
 
-    /// Among the spares, until there is a permit. False: it is time to end, for want of work or because the runtime stops.
+    /// Among the spares, until there is a permit, or for as long as `keep_alive`. False: it is time to end, for want of work or because the runtime stops.
     #[cold]
-    fn wait_for_permit(&self) -> bool {
+    pub(super) fn wait_for_permit(&self, keep_alive: Duration) -> bool {
         self.end_search();
         self.give_queue_away();
         let scheduler = self.scheduler();
@@ -664,7 +665,7 @@ impl Worker {
             spares.push(self.index);
         }
         scheduler.quieted();
-        let deadline = system::now().checked_add(SPARE_KEEP_ALIVE);
+        let deadline = system::now().checked_add(keep_alive);
         loop {
             // First: one unpark may stand for both, and who goes on to park would wait for another.
             if scheduler.is_stopping() {
@@ -677,6 +678,9 @@ impl Worker {
                 let mut spares = scheduler.spares.lock();
                 if let Some(place) = spares.iter().position(|spare| *spare == self.index) {
                     spares.swap_remove(place);
+                    return false;
+                }
+                if planted(Bug::ChosenSpareEnds) {
                     return false;
                 }
                 // Else it was chosen just now, and has a permit.

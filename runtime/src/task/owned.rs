@@ -10,7 +10,7 @@
 use super::Ending;
 use super::cell::{Header, Links};
 use super::join::TaskRef;
-use crate::sync_switch::{Condvar, Mutex, wait_until};
+use crate::sync_switch::{Bug, Condvar, Mutex, planted, wait_until};
 use crossbeam_utils::CachePadded;
 use std::ptr::NonNull;
 use std::time::Instant;
@@ -72,7 +72,7 @@ impl Registry {
     pub(crate) fn bind(&self, shard: usize, task: &super::Runnable) -> bool {
         let task = NonNull::from(task.header());
         let mut shard = self.shard(shard).lock();
-        if shard.closed {
+        if shard.closed && !planted(Bug::BoundAfterClose) {
             return false;
         }
         // SAFETY: rule 3 of `task::cell`, this shard's lock is held and the task is in no list yet.
@@ -97,6 +97,7 @@ impl Registry {
     ///
     /// `ending`: how it is about to end.
     pub(crate) fn release(&self, shard: usize, task: NonNull<Header>, ending: Ending) {
+        let old_look = planted(Bug::ReleaseFromOldLook).then(|| self.shard(shard).lock().closed);
         let closed = {
             let mut shard = self.shard(shard).lock();
             // SAFETY: rule 3, this shard's lock is held; its neighbours hold the registry's reference too.
@@ -120,10 +121,10 @@ impl Registry {
                 Ending::Cancelled | Ending::Aborted => ended.cancelled += 1,
                 Ending::Failure => ended.failed += 1,
             }
-            shard.closed
+            old_look.unwrap_or(shard.closed)
         };
         if closed {
-            let _drain = self.drain.lock();
+            let _drain = (!planted(Bug::DrainedOutsideTheLock)).then(|| self.drain.lock());
             self.drained.notify_all();
         }
     }

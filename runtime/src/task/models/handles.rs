@@ -1,12 +1,12 @@
 //! Models of handles: promises, what combinators make of them, and those who are told of an end.
 
 use super::*;
-use crate::task::{Answer, Later, OnCancel, Target, deferred, promise, request_all};
+use crate::task::{Answer, Later, OnCancel, Shared, Target, deferred, promise, request_all};
 
 /// One of the two settles it, both learn who, and who waits is woken once.
 #[test]
 fn a_promise_is_kept_or_cancelled() {
-    check(BOUNDED, || {
+    check(UNBOUNDED, || {
         let (promise, mut answer) = promise::<u32>();
         let bell = Arc::<Bell>::default();
         let waker = Waker::from(bell.clone());
@@ -44,7 +44,7 @@ fn a_callback_of_a_promise_is_called_once() {
 
 #[test]
 fn a_callback_of_a_task_is_called_once() {
-    check(BOUNDED, || {
+    check(UNBOUNDED, || {
         let (model, task) = Model::new(0, End::Value);
         let worker = model.worker();
         let called = Arc::new(Tally::new(0));
@@ -140,7 +140,7 @@ impl OnCancel for Gather {
 
 #[test]
 fn a_gather_does_what_it_said() {
-    check(NARROW, || {
+    check(BOUNDED, || {
         let (model, task, waker) = Model::suspended(1, End::Value);
         let state = Arc::<crate::sync_switch::Mutex<Asked>>::default();
         let (promise, gather) = deferred::<bool>(Gather {
@@ -177,7 +177,7 @@ fn a_gather_does_what_it_said() {
 /// An await of a promise in a task: the value, or the task's end; the promise is told of neither twice.
 #[test]
 fn a_task_that_awaits_a_promise_gets_it_or_ends() {
-    check(NARROW, || {
+    check(BOUNDED, || {
         let (promise, answer) = promise::<u32>();
         let (queue, mut task) = spawn(answer);
         let there = queue.clone();
@@ -192,6 +192,45 @@ fn a_task_that_awaits_a_promise_gets_it_or_ends() {
         match task.take_outcome().expect("lost: the promise is settled") {
             Ok(value) => assert!(set && !accepted && matches!(value, Ok(1))),
             Err(error) => assert!(accepted && error.cancel_message() == Some("no")),
+        }
+    });
+}
+
+/// Two clones, each awaited on a thread of its own: both learn the end, and both get the value, which is there once.
+#[test]
+fn two_clones_of_a_shared_handle_get_its_outcome() {
+    check(BOUNDED, || {
+        let (told, teller) = Told::new();
+        let (queue, task) = spawn(async move {
+            told.await;
+            1_u32
+        });
+        let mine = task.shared();
+        let theirs = mine.clone();
+        let wait = |mut handle: Shared<u32>| {
+            let bell = Arc::<Bell>::default();
+            let waker = Waker::from(bell.clone());
+            let done = handle.poll_ended(&mut Context::from_waker(&waker));
+            if done {
+                assert!(matches!(handle.take(), Ok(1)));
+            }
+            drop(waker);
+            (handle, bell, done)
+        };
+        let other = thread::spawn(move || wait(theirs));
+        let there = queue.clone();
+        let worker = thread::spawn(move || {
+            teller.tell();
+            there.run();
+        });
+        let mine = wait(mine);
+        let theirs = other.join().unwrap();
+        worker.join().unwrap();
+        for (mut handle, bell, done) in [mine, theirs] {
+            assert!(done || bell.0.load(Relaxed) == 1, "neither done nor woken");
+            assert!(matches!(handle.take(), Ok(1)));
+            drop(handle);
+            assert_eq!(Arc::strong_count(&bell), 1, "a waker that stays");
         }
     });
 }
@@ -220,6 +259,10 @@ fn every_model_fails_with_its_bugs_planted() {
             (
                 "whoever_gives_up_waiting_takes_his_waker_along",
                 &[Bug::UnwatchForgotten],
+            ),
+            (
+                "two_clones_of_a_shared_handle_get_its_outcome",
+                &[Bug::WatchedBeforeTheLock],
             ),
             ("a_gather_does_what_it_said", &[Bug::OwedEntryLost]),
             (

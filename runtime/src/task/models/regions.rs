@@ -36,7 +36,7 @@ fn block() -> (Queue, Task<u32>, Target, Teller) {
 /// It ends what it was made for, or nothing; and the count is what it was, whoever comes first.
 #[test]
 fn a_request_to_a_region_that_ends_cancels_nothing_else() {
-    check(NARROW, || {
+    check(BOUNDED, || {
         let (queue, task, target, teller) = block();
         teller.tell();
         let there = queue.clone();
@@ -61,7 +61,7 @@ fn end<T>(mut task: Task<T>) -> T {
 /// What a group does when a child fails: the siblings and the owner's region in one call, while the owner's body ends.
 #[test]
 fn a_group_that_shuts_down_ends_its_children_and_its_region_alone() {
-    check(NARROW, || {
+    check(BOUNDED, || {
         let (queue, task, target, teller) = block();
         let (child_queue, child) = spawn(pending::<()>());
         teller.tell();
@@ -81,7 +81,7 @@ fn a_group_that_shuts_down_ends_its_children_and_its_region_alone() {
 /// What a region in the body has received goes back to the task if what is in it is faster.
 #[test]
 fn a_request_that_a_region_does_not_take_meets_the_task() {
-    check(NARROW, || {
+    check(BOUNDED, || {
         let (told, teller) = Told::new();
         let (queue, task) = spawn(async move {
             if catch_cancel(told).await.is_ok() {

@@ -147,7 +147,7 @@ fn what_was_withdrawn_is_not_met() {
 /// One call to two tasks, of which a worker polls one: both end, and neither of them by half.
 #[test]
 fn a_request_that_was_reserved_is_met_once_all_are_told() {
-    check(NARROW, || {
+    check(BOUNDED, || {
         let (queue, one) = spawn(pending::<()>());
         let (other_queue, two) = spawn(pending::<()>());
         one.as_ref().wake();

@@ -71,11 +71,10 @@ pub(super) fn start<C: Part, R: Rule<C::Value>>(parts: Vec<C>) -> Deferred<R::Va
     engine.state.lock().promise = Some(promise);
     let mut ended = Vec::new();
     for (index, part) in parts.into_iter().enumerate() {
-        if part.is_done() {
-            engine.state.lock().slots[index] = Slot::Waiting(part);
-            ended.push(index);
-        } else {
+        if !part.is_done() {
             engine.attend(index, part, &each::waker_of(&engine, index));
+        } else if engine.put_by(index, part) {
+            ended.push(index);
         }
     }
     notice(engine, ended);
@@ -125,6 +124,22 @@ impl<C: Part, R: Rule<C::Value>> Engine<C, R> {
         };
         each::discard(part);
         self.child_gave(index, R::keep(outcome));
+    }
+
+    /// Keeps the handle of a child that had ended before; false if another child, of those that are attended already, has ended the gather meanwhile.
+    fn put_by(&self, index: usize, part: C) -> bool {
+        let mut state = self.state.lock();
+        match state.slots.get_mut(index) {
+            Some(slot) => {
+                *slot = Slot::Waiting(part);
+                true
+            }
+            None => {
+                drop(state);
+                each::discard(part);
+                false
+            }
+        }
     }
 
     fn child_gave(&self, index: usize, kept: Result<R::Kept, Result<R::Value, TaskError>>) {

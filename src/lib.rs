@@ -216,7 +216,8 @@ pub mod task {
     // For those who write handles and combinators of their own.
     #[doc(inline)]
     pub use heist_runtime::task::{
-        Answer, Forward, Later, OnCancel, Region, RegionRef, Target, Unwound, deferred, request_all,
+        Answer, Forward, Later, OnCancel, Region, RegionRef, Target, Unwound, deferred,
+        request_all, run_in_turn,
     };
 }
 

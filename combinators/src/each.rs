@@ -1,13 +1,11 @@
-//! What the combinators share: a waker for each child, jobs that follow one another instead of nesting, and foreign code whose panic
-//! ends here.
+//! What the combinators share: a waker for each child, and foreign code whose panic ends here.
 //!
 //! A combinator learns of a child's end by the waker that it leaves with the child's handle, which names the child: nobody polls all
 //! children because one woke. The waker is called on the thread that ends the child.
 
+use heist_runtime::task::run_in_turn;
 use heist_runtime::{Handle, TaskError};
 use std::any::Any;
-use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
@@ -32,7 +30,7 @@ pub(crate) fn waker_of<P: Parent>(parent: &Arc<P>, index: usize) -> Waker {
 
 impl<P: Parent> Wake for Child<P> {
     fn wake(self: Arc<Self>) {
-        in_turn(move || {
+        run_in_turn(move || {
             let waker = Waker::from(self.clone());
             self.parent.clone().child_ended(self.index, &waker);
         });
@@ -46,47 +44,6 @@ pub(crate) fn soon(notice: impl FnOnce() + Send + 'static) {
         // Nobody else would call it.
         _ => notice(),
     }
-}
-
-type Job = Box<dyn FnOnce()>;
-
-thread_local! {
-    /// The jobs that came up while one ran on this thread; none if none runs.
-    static JOBS: RefCell<Option<VecDeque<Job>>> = const { RefCell::new(None) };
-}
-
-/// Runs `job`: now, or, if this is inside another one, after that. So a gather of a gather of a million gathers ends without recursion.
-pub(crate) fn in_turn(job: impl FnOnce() + 'static) {
-    let mut job = Some(job);
-    let begin = |jobs: &RefCell<Option<VecDeque<Job>>>| {
-        let mut jobs = jobs.borrow_mut();
-        match (&mut *jobs, job.take()) {
-            (Some(jobs), Some(job)) => jobs.push_back(Box::new(job)),
-            (none, again) => {
-                *none = Some(VecDeque::new());
-                job = again;
-            }
-        }
-    };
-    // Fails while the thread's last destructors run: then it is nested, if at all.
-    let _ = JOBS.try_with(begin);
-    let Some(job) = job else { return };
-    discard(caught(job));
-    while let Some(next) = next_job() {
-        discard(caught(next));
-    }
-}
-
-fn next_job() -> Option<Job> {
-    let next = |jobs: &RefCell<Option<VecDeque<Job>>>| {
-        let mut jobs = jobs.borrow_mut();
-        let next = jobs.as_mut().and_then(VecDeque::pop_front);
-        if next.is_none() {
-            *jobs = None;
-        }
-        next
-    };
-    JOBS.try_with(next).ok().flatten()
 }
 
 /// Calls foreign code; gives its panic.

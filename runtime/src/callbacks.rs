@@ -8,7 +8,7 @@
 
 use crate::handle::{Handle, HandleRoute};
 use crate::spawn::Told;
-use crate::sync_switch::Mutex;
+use crate::sync_switch::{Bug, Mutex, planted};
 use crate::task::{Ending, Header, Route, Schedule, TaskError, TaskRef, Values, Why, new_task};
 use heist_io_driver::time::{Sleep, sleep, sleep_until};
 use std::collections::VecDeque;
@@ -283,7 +283,9 @@ impl<F> Call<F> {
         match std::mem::replace(&mut *stage, next) {
             Stage::Waiting(closure) => Some(closure),
             taken => {
-                *stage = taken;
+                if !planted(Bug::CalledAndCancelled) {
+                    *stage = taken;
+                }
                 None
             }
         }

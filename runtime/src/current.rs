@@ -57,19 +57,9 @@ std::thread_local! {
 
 /// What this module keeps of a thread: for a simulation that has several of them take turns on one.
 #[cfg(feature = "sim")]
+#[derive(Default)]
 pub(crate) struct ThreadState {
-    pointers: Pointers,
     entered: Vec<Entry>,
-}
-
-#[cfg(feature = "sim")]
-impl Default for ThreadState {
-    fn default() -> Self {
-        Self {
-            pointers: Pointers::new(),
-            entered: Vec::new(),
-        }
-    }
 }
 
 #[cfg(feature = "sim")]
@@ -77,15 +67,6 @@ impl ThreadState {
     /// Puts this in the place of what the calling thread has, and takes that. Whoever has put it there takes it away before any pointer in it
     /// ends: a simulated thread is at rest in between.
     pub(crate) fn exchange(&mut self) {
-        let mine = &self.pointers;
-        POINTERS.with(|pointers| {
-            pointers.worker.swap(&mine.worker);
-            pointers.hidden.swap(&mine.hidden);
-            pointers.seats.swap(&mine.seats);
-            pointers.tasks.swap(&mine.tasks);
-            pointers.scope.swap(&mine.scope);
-            pointers.budget.swap(&mine.budget);
-        });
         ENTERED.with(|entered| std::mem::swap(&mut *entered.borrow_mut(), &mut self.entered));
     }
 }

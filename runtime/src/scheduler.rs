@@ -195,6 +195,8 @@ impl Scheduler {
 
     /// Queues a task from a thread that is none of the workers.
     pub(crate) fn inject(&self, task: Runnable) {
+        // Accepted, and in no queue.
+        system::step();
         self.injector.push(task);
         system::step();
         self.notify();
@@ -358,7 +360,9 @@ impl Scheduler {
         };
         let index = match spare {
             Some(index) => {
-                self.unpark(index);
+                if !planted(Bug::SpareUnheard) {
+                    self.unpark(index);
+                }
                 index
             }
             None => self.start_spare(handle)?,

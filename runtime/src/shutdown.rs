@@ -334,7 +334,8 @@ struct Own {
 impl Own {
     fn of(handle: &Handle) -> Self {
         let all = handle.registry().tasks();
-        let tasks = current::tasks_here().filter(|task| all.contains(task));
+        let tasks = current::tasks_here()
+            .filter(|task| all.contains(task) && !planted(Bug::OwnTaskAwaited));
         let worker = current::ask_workers(|worker| worker.handle().is_same(handle).then_some(()));
         Self {
             tasks: tasks.collect(),

@@ -10,8 +10,7 @@ mod imp {
     use crate::scheduler::ThreadConfig;
     use std::io;
     pub(crate) use std::sync::atomic::{AtomicUsize as AtomicWord, fence};
-    pub(crate) use std::thread::{JoinHandle, LocalKey, ThreadId};
-    pub(crate) use std::thread_local;
+    pub(crate) use std::thread::{JoinHandle, ThreadId};
 
     pub(crate) fn this_thread() -> ThreadId {
         std::thread::current().id()
@@ -396,6 +395,29 @@ pub(crate) enum Bug {
     ShutdownWaitUnlooked,
     /// A shutdown that has left its caller out counts as a whole one.
     PartialCountsAsWhole,
+    // From here on no model's: those that the simulation's scenarios catch.
+    /// A shutdown is not told that the last task has ended.
+    DrainUnheard,
+    /// A shutdown waits for the task that calls it.
+    OwnTaskAwaited,
+    /// A thread that waits for a coroutine is not told of its end.
+    ForeignWaitUnheard,
+    /// Of those who watch a handle only the first is told.
+    OnlyTheFirstIsTold,
+    /// The last promise goes, unsettled, without a word.
+    BrokenPromiseSilent,
+    /// A callback that was called can be cancelled.
+    CalledAndCancelled,
+    /// A worker that blocks keeps its permit from the others.
+    BlockedUnreplaced,
+    /// A spare is given a permit and not woken.
+    SpareUnheard,
+    /// A thread that waits in the driver is not told.
+    DriverUnheard,
+    /// Between the last look for a request and the next suspension, a region that ends takes everybody's requests with it.
+    RegionTakesAll,
+    /// What an outcome that nobody wants owns is not dropped.
+    OutcomeLeaked,
 }
 
 #[cfg(all(test, loom))]

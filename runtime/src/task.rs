@@ -65,6 +65,7 @@ pub(crate) use error::Refusal;
 pub use error::TaskError;
 pub use grace::{Cancel, CancelOutcome};
 pub use id::TaskId;
+pub use in_turn::run_in_turn;
 pub use join::{Task, TaskEnded, TaskRef};
 pub(crate) use owned::Registry;
 pub(crate) use raw::{Judge, Results, Runnable, Values, contain, new_task};

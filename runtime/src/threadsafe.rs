@@ -5,6 +5,7 @@ use crate::current;
 use crate::handle::Handle;
 use crate::spawn::Told;
 use crate::sync_switch::channel::{End, Ended, oneway};
+use crate::sync_switch::{Bug, planted};
 use crate::system;
 use crate::task::{
     Answer, Deferred, Later, OnCancel, Results, Schedule, Task, TaskError, TaskRef, Values,
@@ -116,7 +117,11 @@ pub mod concurrent {
             let callbacks = std::mem::take(&mut state.callbacks);
             let end = state.end.take();
             drop(state);
-            drop(end);
+            if planted(Bug::ForeignWaitUnheard) {
+                std::mem::forget(end);
+            } else {
+                drop(end);
+            }
             for callback in callbacks {
                 contain(callback);
             }

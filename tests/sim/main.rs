@@ -3,4 +3,5 @@
 #[cfg(target_os = "linux")]
 mod kernel;
 mod network;
+mod scenarios;
 mod world;

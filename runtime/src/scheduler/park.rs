@@ -93,6 +93,7 @@ impl Parker {
                 let _guard = (!planted(Bug::NotifyOutsideTheLock)).then(|| self.lock.lock());
                 self.condvar.notify_one();
             }
+            IN_DRIVER if planted(Bug::DriverUnheard) => {}
             IN_DRIVER => notify_driver(),
             _ => {}
         }

@@ -612,7 +612,10 @@ impl Worker {
             slot.take_permit()
         };
         scheduler.quieted();
-        if taken && let Err(error) = scheduler.replace(&self.handle) {
+        if taken
+            && !planted(Bug::BlockedUnreplaced)
+            && let Err(error) = scheduler.replace(&self.handle)
+        {
             let _spares = scheduler.spares.lock();
             slot.give_permit();
             return Err(error);

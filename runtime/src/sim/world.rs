@@ -7,8 +7,8 @@
 //! thread go by it. The *clocks* of the drivers, which timers go by, stand still as long as any actor can run. When none can, both move on by the same
 //! amount, to whatever comes first; where nothing will come, that is a deadlock.
 //!
-//! **What an actor has of its own**: its stack, and of the thread-locals those that say where a thread is ([`ThreadState`]). All other thread-locals, a user's
-//! too, are one for all of them.
+//! **What an actor has of its own**: its stack, and of the thread-locals the runtime's own: those that say where a thread is ([`ThreadState`]), and those of
+//! `sync_switch`. All other thread-locals, a user's too, are one for all of them.
 
 use super::Grain;
 use super::actor::{Resumed, Routine};
@@ -34,6 +34,8 @@ const SPURIOUS: u32 = 256;
 pub(crate) struct Actor(pub(super) usize);
 
 pub(crate) struct World {
+    /// Which one: other than all others of this thread.
+    number: u64,
     seed: u64,
     /// When it began. The times below are nanoseconds since.
     base: Instant,
@@ -146,7 +148,12 @@ impl World {
         grain: Grain,
         network: Arc<io::Network>,
     ) -> Rc<Self> {
+        std::thread_local! {
+            static LAST: Cell<u64> = const { Cell::new(0) };
+        }
+        LAST.set(LAST.get() + 1);
         Rc::new(Self {
+            number: LAST.get(),
             seed,
             base: Instant::now(),
             machine: Cell::new(0),
@@ -243,6 +250,11 @@ impl World {
 
     pub(crate) fn running(&self) -> Actor {
         Actor(self.running.get())
+    }
+
+    /// The world's number and the running thread's; `None` if no thread runs.
+    pub(crate) fn thread(&self) -> Option<(u64, usize)> {
+        (!self.is_host()).then(|| (self.number, self.running.get()))
     }
 
     pub(crate) fn is_ended(&self, actor: Actor) -> bool {

@@ -2,6 +2,8 @@
 
 pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize};
+pub(crate) use std::thread::LocalKey;
+pub(crate) use std::thread_local;
 use std::time::Instant;
 
 /// Blocks until notified, until `deadline` at the latest; true if that has passed. The guard is taken and given back, as loom's (std-like) condvar wants it.

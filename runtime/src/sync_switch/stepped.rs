@@ -2,8 +2,11 @@
 //! which a simulated thread can hold, or wait for, while others run.
 
 use crate::system;
+use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
 use std::sync::atomic::{self, Ordering};
+use std::thread::AccessError;
 use std::time::Instant;
 
 macro_rules! atomics {
@@ -188,6 +191,7 @@ pub(crate) fn wait_until<'a, T>(
         return (guard, timed_out);
     };
     let mutex = guard.mutex;
+    system::step();
     // Nobody runs between the two: no notification is missed.
     drop(guard);
     let timed_out = world.wait(condvar.key(), deadline);
@@ -196,4 +200,68 @@ pub(crate) fn wait_until<'a, T>(
         mutex,
     };
     (guard, timed_out)
+}
+
+/// std's, of which each simulated thread has its own: it may stop where the real one, and with that all others, would find it half changed.
+macro_rules! stepped_local {
+    ($($(#[$attribute:meta])* static $name:ident: $of:ty = const $value:block;)*) => { $(
+        $(#[$attribute])*
+        static $name: $crate::sync_switch::LocalKey<$of> = {
+            std::thread_local! {
+                static REAL: $of = const $value;
+                static SIMULATED: $crate::sync_switch::Simulated<$of> = const { $crate::sync_switch::Simulated::new() };
+            }
+            $crate::sync_switch::LocalKey {
+                real: &REAL,
+                simulated: &SIMULATED,
+                init: || $value,
+            }
+        };
+    )* };
+}
+pub(crate) use stepped_local as thread_local;
+
+pub(crate) struct LocalKey<T: 'static> {
+    pub(crate) real: &'static std::thread::LocalKey<T>,
+    pub(crate) simulated: &'static std::thread::LocalKey<Simulated<T>>,
+    pub(crate) init: fn() -> T,
+}
+
+/// What the threads of one simulation have, by thread.
+pub(crate) struct Simulated<T>(RefCell<(u64, Vec<Option<Rc<T>>>)>);
+
+impl<T> Simulated<T> {
+    pub(crate) const fn new() -> Self {
+        Self(RefCell::new((0, Vec::new())))
+    }
+
+    /// What this thread has; what those of another simulation had is gone.
+    fn of(&self, world: u64, thread: usize, init: fn() -> T) -> Rc<T> {
+        let mut all = self.0.borrow_mut();
+        let before = (all.0 != world).then(|| std::mem::replace(&mut *all, (world, Vec::new())));
+        if all.1.len() <= thread {
+            all.1.resize_with(thread + 1, || None);
+        }
+        let own = all.1[thread].get_or_insert_with(|| Rc::new(init())).clone();
+        drop(all);
+        drop(before);
+        own
+    }
+}
+
+impl<T: 'static> LocalKey<T> {
+    pub(crate) fn try_with<R>(&self, f: impl FnOnce(&T) -> R) -> Result<R, AccessError> {
+        let Some((world, thread)) = system::here().and_then(|world| world.thread()) else {
+            return self.real.try_with(f);
+        };
+        let own = |all: &Simulated<T>| all.of(world, thread, self.init);
+        self.simulated.try_with(own).map(|own| f(&own))
+    }
+
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&T) -> R) -> R {
+        match self.try_with(f) {
+            Ok(value) => value,
+            Err(error) => panic!("{error}"),
+        }
+    }
 }

@@ -751,7 +751,9 @@ impl TaskRef {
         if left.requested {
             requests.count = requests.count.saturating_sub(1);
         }
-        requests.keep_only(header, |kept| kept.source != key);
+        requests.keep_only(header, |kept| {
+            kept.source != key && !planted(Bug::RegionTakesAll)
+        });
         let counted = requests.count + u32::from(header.state.load().is_counted());
         let round_it = left.parent.unwrap_or(ROOT);
         let count = requests.tree.concerning(round_it, counted);

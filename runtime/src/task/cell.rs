@@ -350,7 +350,10 @@ impl Header {
         let Some(rare) = self.rare() else {
             return Vec::new();
         };
-        let watchers = std::mem::take(&mut rare.lock().watchers);
+        let mut watchers = std::mem::take(&mut rare.lock().watchers);
+        if planted(Bug::OnlyTheFirstIsTold) {
+            watchers.retain(|place, _| place == 0);
+        }
         watchers.into_iter().map(|(_, watcher)| watcher).collect()
     }
 }

@@ -123,7 +123,7 @@ impl Registry {
             }
             old_look.unwrap_or(shard.closed)
         };
-        if closed {
+        if closed && !planted(Bug::DrainUnheard) {
             let _drain = (!planted(Bug::DrainedOutsideTheLock)).then(|| self.drain.lock());
             self.drained.notify_all();
         }

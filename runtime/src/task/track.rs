@@ -35,6 +35,7 @@
 
 use super::TaskRef;
 use crate::current;
+use crate::sync_switch::thread_local;
 use parking_lot::Mutex;
 use std::cell::RefCell;
 use std::collections::BTreeMap;

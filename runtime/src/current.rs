@@ -73,7 +73,9 @@ impl ThreadState {
 
 /// A node of the list of a thread's workers, on the stack of `enter_worker`.
 struct Seat {
+    /// Invariant: a worker that lives as long as the `enter_worker` that has the node.
     worker: *const Worker,
+    /// Invariant: null, or a node further down this thread's stack, which so outlives this one.
     under: *const Seat,
 }
 
@@ -81,6 +83,7 @@ struct Seat {
 pub(crate) struct Frame {
     /// Invariant: the run holds a reference.
     task: NonNull<Header>,
+    /// Invariant: null, or the frame of a run further down this thread's stack, which so outlives this one.
     under: *const Frame,
     /// The task as its own outermost region.
     scope: Scope,

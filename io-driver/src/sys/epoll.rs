@@ -42,6 +42,7 @@ pub(crate) struct Epoll {
 }
 
 pub(crate) struct Events {
+    /// Invariant: the data of each is a number.
     buffer: Vec<epoll::Event>,
     /// How many of `buffer` the last wait filled.
     len: usize,

@@ -56,7 +56,7 @@ pub(crate) struct Header {
     pub(super) links: UnsafeCell<Links>,
     pub(super) id: TaskId,
     pub(super) spawned_at: &'static Location<'static>,
-    /// What most tasks never need, made on first use.
+    /// What most tasks never need, made on first use. Invariant: null, or from `Box::into_raw`, from then on this header's own, and never changed.
     rare: AtomicPtr<Rare>,
     /// The task that this one awaits in the plainest way: by its handle, not within a region, and nothing else beside it. Null when there is none, or it
     /// stands in the tree. Invariant: rule 8.
@@ -70,7 +70,8 @@ unsafe impl Send for Header {}
 // SAFETY: as above; the two `UnsafeCell`s are only touched by their owners of the moment.
 unsafe impl Sync for Header {}
 
-/// Neighbours in the doubly linked list of a registry shard.
+/// Neighbours in the doubly linked list of a registry shard. Invariant: `UNBOUND`, or each that is there is a task of the same shard, whose own
+/// neighbour on that side is this one. For each task in the list the registry owns a reference.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Links {
     pub(super) previous: Option<NonNull<Header>>,
@@ -93,6 +94,7 @@ pub(crate) struct Rare {
     /// the state word orders them.
     polls: AtomicU64,
     /// Where the task has caught a cancellation that it has not answered yet; null if nowhere. Only the task itself asks and sets it.
+    /// Invariant: null, or made from a `&'static`.
     caught_at: std::sync::atomic::AtomicPtr<Location<'static>>,
     /// Whether the context was ever touched: a spawn by a task that has a name, and no variables, takes no lock. std's, in a model too: only
     /// whoever runs the task, or is about to share it, asks and sets it.
@@ -413,7 +415,7 @@ pub(super) enum Stage<F: Future> {
     Taken,
 }
 
-/// The one handle of a task: it can stand in the header of the task that awaits it.
+/// The one handle of a task: it can stand in the header of the task that awaits it. Invariant: the handle exists while this stands there (rule 8).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Direct(NonNull<Header>);
 

@@ -35,6 +35,7 @@ use std::task::{Context, Poll};
 /// ```
 #[doc(alias = "asyncio.Task")]
 pub struct Task<T> {
+    /// Invariant: the handle owns a reference, and JOIN_INTEREST; the task's future gives a `T`.
     task: NonNull<Header>,
     taken: bool,
     waits: Await,
@@ -408,7 +409,10 @@ impl<T> Drop for Task<T> {
 
 /// A reference to a task of whatever type: what `current_task` and `all_tasks` give. Cloning is cheap; it keeps the
 /// task's memory, not the task, alive.
-pub struct TaskRef(NonNull<Header>);
+pub struct TaskRef(
+    /// Invariant: this owns a reference.
+    NonNull<Header>,
+);
 
 // SAFETY: only the header is reached, which is Send and Sync.
 unsafe impl Send for TaskRef {}

@@ -24,6 +24,7 @@ pub(crate) struct Registry {
 
 #[derive(Default)]
 struct Shard {
+    /// Invariant: `None`, or a task that was bound here and was not released, as are all that its links lead to: the registry owns a reference to each.
     head: Option<NonNull<Header>>,
     len: usize,
     /// How many tasks were ever bound here.

@@ -22,7 +22,8 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
-/// What a task's type decides.
+/// What a task's type decides. Invariant: all are of the one `Cell<F, S>` whose header points here (`vtable` alone makes one), so each may take a
+/// pointer to that header for one to the cell.
 pub(crate) struct Vtable {
     run: unsafe fn(NonNull<Header>),
     abandon: unsafe fn(NonNull<Header>, TaskError),
@@ -95,7 +96,8 @@ where
     }
 }
 
-/// A task's entry in a run queue: the right, and the duty, to run it.
+/// A task's entry in a run queue: the right, and the duty, to run it. Invariant: it owns a reference, and the task is QUEUED or about to run for the
+/// first time; there is no other.
 pub(crate) struct Runnable(NonNull<Header>);
 
 // SAFETY: a task is run on whichever thread takes it; `new_task` asks for `Send` where that can be another one.

@@ -3,7 +3,9 @@
 use crate::combining::{Touchy, ms, on_each, settled, stubborn};
 use crate::support::{Drops, Gate, limited, threaded, until};
 use heist::task::{Deferred, promise, yield_now};
-use heist::{TaskError, catch_cancel, current_task, gather, sleep, spawn, try_gather, try_spawn};
+use heist::{
+    Builder, TaskError, catch_cancel, current_task, gather, sleep, spawn, try_gather, try_spawn,
+};
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -276,6 +278,78 @@ fn handles_of_several_types_give_a_tuple() {
         assert_eq!(both.await.unwrap_err().cancel_message(), Some("all"));
         settled().await;
         assert!(stuck.is_cancelled());
+    });
+}
+
+#[test]
+fn a_gather_of_ended_children_has_not_ended_where_it_begins() {
+    limited(|| {
+        // On one thread: on several "soon" may be now.
+        let runtime = Builder::new().current_thread().build().unwrap();
+        let test = async {
+            let ended = || {
+                let (value, promised) = promise();
+                value.set(1).unwrap();
+                promised
+            };
+            let all = gather([ended(), ended()]).start();
+            let both = gather!(ended(), ended()).start();
+            let (mixed, late) = (promise(), promise());
+            let partly = gather([late.1, ended(), mixed.1]).start();
+            assert!(!all.is_done() && !both.is_done());
+            late.0.set(2).unwrap();
+            mixed.0.set(3).unwrap();
+            assert!(!partly.is_done(), "one of them is noticed soon");
+            yield_now().await;
+            assert!(all.is_done() && both.is_done() && partly.is_done());
+            assert_eq!(partly.await.unwrap(), [2, 1, 3]);
+            assert_eq!(all.await.unwrap(), [1, 1]);
+            assert_eq!(both.await.unwrap(), (1, 1));
+            // A child that has not ended is looked after at once.
+            let (value, promised) = promise();
+            let (other, promised_too) = promise();
+            let all = gather([promised]).start();
+            let both = gather!(promised_too).start();
+            value.set(4).unwrap();
+            other.set(5).unwrap();
+            assert!(all.is_done() && both.is_done());
+        };
+        runtime.run(test).unwrap();
+    });
+}
+
+#[test]
+fn cancelled_it_ends_with_the_last_arguments_own_cancellation() {
+    on_each(|| async {
+        let says = |text: &'static str| {
+            spawn(async move {
+                let _ = catch_cancel(pending::<()>()).await;
+                current_task().unwrap().cancel(text);
+                pending::<()>().await;
+            })
+        };
+        let all = gather([says("first"), says("last")]).return_exceptions();
+        let both = gather!(says("first"), says("last")).return_exceptions();
+        let (all, both) = (all.start(), both.start());
+        settled().await;
+        assert!(all.cancel("asked") && both.cancel("asked"));
+        assert_eq!(all.await.unwrap_err().cancel_message(), Some("last"));
+        assert_eq!(both.await.unwrap_err().cancel_message(), Some("last"));
+    });
+}
+
+#[test]
+fn before_they_begin_gathers_say_of_how_many() {
+    on_each(|| async {
+        let tasks = || [spawn(async { Ok::<_, ()>(1) }), spawn(async { Ok(2) })];
+        assert_eq!(format!("{:?}", gather(tasks())), "Gather(2)");
+        let all = gather(tasks()).return_exceptions();
+        assert_eq!(format!("{all:?}"), "GatherAll(2)");
+        assert_eq!(format!("{:?}", try_gather(tasks())), "TryGather(2)");
+        let tuple = || gather!(spawn(async { 1 }), spawn(async { 'b' }));
+        assert_eq!(format!("{:?}", tuple()), "GatherTuple { .. }");
+        let all = tuple().return_exceptions();
+        assert_eq!(format!("{all:?}"), "GatherTupleAll { .. }");
     });
 }
 

@@ -24,8 +24,8 @@ use std::fmt;
 /// runtime reports it if they panic later. Where an `Err` is a failure too, take [`try_gather`]; to have every outcome whatever it is,
 /// [`return_exceptions`](Gather::return_exceptions); for handles of several types, [`gather!`](macro@crate::gather).
 ///
-/// Cancelling it asks every child, with the same message and in one step, to end; it does not end before they have. Even if all of them suppress
-/// that and give values, it ends with a cancellation then. It never reads as [`is_cancelled`](Deferred::is_cancelled): the cancellation is
+/// Cancelling it asks every child, with the same message and in one step, to end. It ends with the first that does so cancelled or failing; those that
+/// suppress the request are waited for, and even if all of them give values, it ends with a cancellation then. It never reads as [`is_cancelled`](Deferred::is_cancelled): the cancellation is
 /// an error like any other, so that of a child.
 ///
 /// A handle may be given several times ([`Shared`](heist_runtime::task::Shared)): it fills each of its places, and is cancelled once for each. Of
@@ -34,7 +34,7 @@ use std::fmt;
 ///
 /// # Cancel safety
 ///
-/// A task that is cancelled while it awaits this cancels the children, and goes on when they have ended. Merely dropped, it lets the
+/// A task that is cancelled while it awaits this cancels the children, and goes on when the gather has ended. Merely dropped, it lets the
 /// children run on by themselves.
 ///
 /// # Examples

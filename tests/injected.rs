@@ -106,9 +106,13 @@ fn survives(test: &str, load: &str, faults: &[Fault]) {
     }
 }
 
-/// In the child, which load.
-fn load() -> Option<String> {
-    std::env::var(CHILD).ok()
+/// In the child, which has faults: `load`. In the test itself: `test`, which starts such children, unless there is nothing that makes faults.
+fn under_faults(load: fn(&str), test: impl FnOnce() + Send + 'static) {
+    limited(move || match std::env::var(CHILD) {
+        Ok(what) => load(&what),
+        Err(_) if can_trace() => test(),
+        Err(_) => {}
+    });
 }
 
 fn built(portable: bool) -> std::io::Result<Runtime> {
@@ -173,90 +177,78 @@ fn serve(runtime: &Runtime) {
 #[test]
 fn an_accept_that_fails_is_tried_again() {
     const ME: &str = "an_accept_that_fails_is_tried_again";
-    limited(|| {
-        if let Some(load) = load() {
-            return serve(&built(load == "portable").unwrap());
-        }
-        if !can_trace() {
-            return;
-        }
-        let faults = [
-            fault("accept4", "EMFILE", "2..4"),
-            fault("accept4", "ENFILE", "1"),
-            fault("accept4", "ENOBUFS", "3"),
-            fault("accept4", "ECONNABORTED", "1+3"),
-            fault("accept4", "EINTR", "1+2"),
-            fault("accept4", "EPROTO", "2"),
-        ];
-        for driver in ["own", "portable"] {
-            survives(ME, driver, &faults);
-        }
-    });
+    under_faults(
+        |load| serve(&built(load == "portable").unwrap()),
+        || {
+            let faults = [
+                fault("accept4", "EMFILE", "2..4"),
+                fault("accept4", "ENFILE", "1"),
+                fault("accept4", "ENOBUFS", "3"),
+                fault("accept4", "ECONNABORTED", "1+3"),
+                fault("accept4", "EINTR", "1+2"),
+                fault("accept4", "EPROTO", "2"),
+            ];
+            for driver in ["own", "portable"] {
+                survives(ME, driver, &faults);
+            }
+        },
+    );
 }
 
 #[test]
 fn a_wait_of_the_driver_that_fails_is_tried_again() {
     const ME: &str = "a_wait_of_the_driver_that_fails_is_tried_again";
     const WAITS: &str = "epoll_wait,epoll_pwait,epoll_pwait2";
-    limited(|| {
-        if let Some(load) = load() {
-            return serve(&built(load == "portable").unwrap());
-        }
-        if !can_trace() {
-            return;
-        }
-        for driver in ["own", "portable"] {
-            let faults = [
-                fault(WAITS, "EINTR", "1+2"),
-                // Not in our power to mend; but it may pass.
-                fault(WAITS, "EBADF", "3..5"),
-                fault(WAITS, "ENOMEM", "4"),
+    under_faults(
+        |load| serve(&built(load == "portable").unwrap()),
+        || {
+            for driver in ["own", "portable"] {
+                let faults = [
+                    fault(WAITS, "EINTR", "1+2"),
+                    // Not in our power to mend; but it may pass.
+                    fault(WAITS, "EBADF", "3..5"),
+                    fault(WAITS, "ENOMEM", "4"),
+                ];
+                survives(ME, driver, &faults);
+            }
+            // A kernel before 5.11, and a filter that does not know the call.
+            let old = [
+                fault("epoll_pwait2", "ENOSYS", "1+"),
+                fault("epoll_pwait2", "EPERM", "1+"),
             ];
-            survives(ME, driver, &faults);
-        }
-        // A kernel before 5.11, and a filter that does not know the call.
-        let old = [
-            fault("epoll_pwait2", "ENOSYS", "1+"),
-            fault("epoll_pwait2", "EPERM", "1+"),
-        ];
-        survives(ME, "own", &old);
-    });
+            survives(ME, "own", &old);
+        },
+    );
 }
 
 #[test]
 fn a_notification_that_fails_is_tried_again() {
     const ME: &str = "a_notification_that_fails_is_tried_again";
-    limited(|| {
-        if let Some(load) = load() {
-            return serve(&built(load == "portable").unwrap());
-        }
-        if !can_trace() {
-            return;
-        }
-        let faults = ["EAGAIN", "EINTR"].map(|error| Fault {
-            path: Some("anon_inode:[eventfd]"),
-            ..fault("write", error, "1+3")
-        });
-        survives(ME, "own", &faults);
-    });
+    under_faults(
+        |load| serve(&built(load == "portable").unwrap()),
+        || {
+            let faults = ["EAGAIN", "EINTR"].map(|error| Fault {
+                path: Some("anon_inode:[eventfd]"),
+                ..fault("write", error, "1+3")
+            });
+            survives(ME, "own", &faults);
+        },
+    );
 }
 
 #[test]
 fn a_read_or_write_that_is_interrupted_is_tried_again() {
     const ME: &str = "a_read_or_write_that_is_interrupted_is_tried_again";
-    limited(|| {
-        if let Some(load) = load() {
-            return serve(&built(load == "portable").unwrap());
-        }
-        if !can_trace() {
-            return;
-        }
-        let faults = [
-            fault("recvfrom", "EINTR", "1+3"),
-            fault("sendto", "EINTR", "1+3"),
-        ];
-        survives(ME, "own", &faults);
-    });
+    under_faults(
+        |load| serve(&built(load == "portable").unwrap()),
+        || {
+            let faults = [
+                fault("recvfrom", "EINTR", "1+3"),
+                fault("sendto", "EINTR", "1+3"),
+            ];
+            survives(ME, "own", &faults);
+        },
+    );
 }
 
 /// Descriptors and threads of this process.
@@ -303,13 +295,7 @@ fn settle(to: (usize, usize)) {
 #[test]
 fn what_a_runtime_needs_and_does_not_get_is_an_error_of_build() {
     const ME: &str = "what_a_runtime_needs_and_does_not_get_is_an_error_of_build";
-    limited(|| {
-        if let Some(load) = load() {
-            return build_and_serve(&load);
-        }
-        if !can_trace() {
-            return;
-        }
+    under_faults(build_and_serve, || {
         // Every thread counts its own calls: the one that builds makes its first here.
         for driver in ["own", "portable"] {
             survives(ME, driver, &[fault("epoll_ctl", "ENOSPC", "1")]);
@@ -370,16 +356,13 @@ fn register(runtime: &Runtime) {
 #[test]
 fn a_registration_that_fails_is_an_error_and_leaves_nothing() {
     const ME: &str = "a_registration_that_fails_is_an_error_and_leaves_nothing";
-    limited(|| {
-        if let Some(load) = load() {
-            return register(&built(load == "portable").unwrap());
-        }
-        if !can_trace() {
-            return;
-        }
-        // The first are the driver's own; then listeners, clients and accepted connections by turns, each time another.
-        for driver in ["own", "portable"] {
-            survives(ME, driver, &[fault("epoll_ctl", "ENOSPC", "6+7")]);
-        }
-    });
+    under_faults(
+        |load| register(&built(load == "portable").unwrap()),
+        || {
+            // The first are the driver's own; then listeners, clients and accepted connections by turns, each time another.
+            for driver in ["own", "portable"] {
+                survives(ME, driver, &[fault("epoll_ctl", "ENOSPC", "6+7")]);
+            }
+        },
+    );
 }

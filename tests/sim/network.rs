@@ -2,7 +2,7 @@
 
 use futures_util::FutureExt;
 use heist::net::{TcpListener, TcpSocket, TcpStream};
-use heist::sim::{Builder, NetConfig, Sim};
+use heist::sim::{Builder, Host, NetConfig, Sim};
 use heist::time::sleep;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
@@ -44,6 +44,13 @@ async fn echo_server() -> SocketAddr {
     let addr = listener.local_addr().unwrap();
     heist::spawn(echo(listener));
     addr
+}
+
+fn two_hosts(sim: &Sim) -> [Host; 2] {
+    [
+        sim.host("here", [10, 0, 0, 1]),
+        sim.host("there", [10, 0, 0, 2]),
+    ]
 }
 
 /// Both ends of a connection: the client's, the server's.
@@ -594,10 +601,7 @@ fn a_cancelled_read_loses_nothing() {
 #[test]
 fn a_partition_holds_back_what_is_sent_until_it_heals() {
     on(good(), 100, |sim| async move {
-        let [here, there] = [
-            sim.host("here", [10, 0, 0, 1]),
-            sim.host("there", [10, 0, 0, 2]),
-        ];
+        let [here, there] = two_hosts(&sim);
         let listener = there.run(TcpListener::bind("0.0.0.0:7")).await.unwrap();
         let connect = || here.run(TcpStream::connect("there:7"));
         let client = connect().await.unwrap();
@@ -625,10 +629,7 @@ fn a_partition_holds_back_what_is_sent_until_it_heals() {
 #[test]
 fn a_partition_that_stays_is_given_up() {
     on(good(), 50, |sim| async move {
-        let [here, there] = [
-            sim.host("here", [10, 0, 0, 1]),
-            sim.host("there", [10, 0, 0, 2]),
-        ];
+        let [here, there] = two_hosts(&sim);
         let listener = there.run(TcpListener::bind("0.0.0.0:7")).await.unwrap();
         let connect = || here.run(TcpStream::connect("there:7"));
         let client = connect().await.unwrap();

@@ -9,6 +9,7 @@ use super::cancel::{self, Met};
 use super::cell::{Cell, Header, Outcome, Rare, Stage, tell_all};
 use super::error::TaskError;
 use super::id::TaskId;
+use super::in_turn::{Waiting, in_turn};
 use super::join::Task;
 use super::stack::Tracing;
 use super::state::{Ending, Finish, Join, Start, Suspend, Wake};
@@ -16,7 +17,6 @@ use super::{Route, Schedule, TaskRef, Why, waker};
 use crate::current;
 use crate::sync_switch::{Bug, planted, thread_local};
 use std::any::Any;
-use std::cell::RefCell;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::NonNull;
@@ -680,63 +680,35 @@ pub(super) unsafe fn drop_handle(task: NonNull<Header>) {
         contain(|| drop(waker));
     }
     if left.outcome {
-        discard_in_turn(Discard(task));
+        // SAFETY: the transition gave the outcome to the handle, which is gone, with its reference.
+        unsafe { discard_in_turn(task) }
     } else {
         // SAFETY: the handle's reference.
         unsafe { drop_reference(task) }
     }
 }
 
-/// An outcome to be dropped, and the reference of the handle that left it.
-struct Discard(NonNull<Header>);
-
-impl Discard {
-    fn run(self) {
-        // SAFETY: rule 5, the task is done and its handle is gone; the reference was the handle's.
+/// Drops the outcome of a task, and the reference of the handle that left it; one that is left by the drop of another waits its turn. So a chain of a
+/// million outcomes, each owning the next one's handle, takes no more stack than one.
+///
+/// # Safety
+///
+/// The task is done, its outcome is the caller's (rule 5), and so is the handle's reference.
+unsafe fn discard_in_turn(task: NonNull<Header>) {
+    thread_local! {
+        static OUTCOMES: Waiting = const { Waiting::new() };
+    }
+    let discard = move || {
+        // SAFETY: by the caller's word, and nobody else comes to have either while this waits.
         unsafe {
             if !planted(Bug::OutcomeLeaked) {
-                (self.0.as_ref().vtable.discard_outcome)(self.0);
+                (task.as_ref().vtable.discard_outcome)(task);
             }
-            drop_reference(self.0);
+            drop_reference(task);
         }
-    }
-}
-
-/// Drops an outcome; one that is left by the drop of another waits its turn. So a chain of a million outcomes, each owning the
-/// next one's handle, takes no more stack than one.
-fn discard_in_turn(discard: Discard) {
-    thread_local! {
-        /// `Some` while an outcome is being dropped on this thread.
-        static WAITING: RefCell<Option<Vec<Discard>>> = const { RefCell::new(None) };
-    }
-    let mut discard = Some(discard);
-    let outermost = WAITING.try_with(|waiting| match &mut *waiting.borrow_mut() {
-        Some(list) => {
-            list.extend(discard.take());
-            false
-        }
-        none => {
-            *none = Some(Vec::new());
-            true
-        }
-    });
-    if let Some(discard) = discard {
-        discard.run();
-    }
-    if matches!(outermost, Ok(true)) {
-        let next = || {
-            WAITING.with(|waiting| {
-                let mut waiting = waiting.borrow_mut();
-                let next = waiting.as_mut().and_then(Vec::pop);
-                if next.is_none() {
-                    *waiting = None;
-                }
-                next
-            })
-        };
-        while let Some(discard) = next() {
-            discard.run();
-        }
+    };
+    if let Some(payload) = in_turn(&OUTCOMES, discard) {
+        drop_payload(payload);
     }
 }
 

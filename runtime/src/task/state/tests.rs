@@ -142,6 +142,30 @@ fn every_legal_word_can_come_about() {
 }
 
 #[test]
+fn a_question_asks_for_its_own_bit_alone() {
+    type Question = fn(Snapshot) -> bool;
+    let questions: [(Question, usize); 11] = [
+        (|word| word.is_running(), RUNNING),
+        (|word| word.is_queued(), QUEUED),
+        (|word| word.is_done(), DONE),
+        (|word| word.is_started(), STARTED),
+        (|word| word.is_cancelled(), CANCELLED),
+        (|word| word.is_failed(), FAILED),
+        (|word| word.is_interrupted(), INTERRUPTED),
+        (|word| word.is_answered(), ANSWERED),
+        (|word| word.is_counted(), COUNTED),
+        (|word| word.is_aborted(), ABORTED),
+        (|word| word.is_watched(), WATCHED),
+    ];
+    for (asks, bit) in questions {
+        for word in words() {
+            assert!(asks(word.with(bit)), "{word:?}");
+            assert!(!asks(word.without(bit)), "{word:?}");
+        }
+    }
+}
+
+#[test]
 fn a_wake_up_submits_exactly_an_idle_task() {
     for word in words() {
         for by_value in [false, true] {

@@ -7,6 +7,9 @@ mod limit;
 use heist::net::{TcpListener, TcpStream};
 use heist::{Builder, Runtime};
 use limit::limited;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{self, Sender};
 use std::time::{Duration, Instant};
 
 fn entries(path: &str) -> usize {
@@ -55,6 +58,17 @@ fn use_everything(runtime: &Runtime) {
     drop(blocked);
 }
 
+/// Says that it has begun, and burns until it is released.
+fn until(released: &Arc<AtomicBool>, begin: &Sender<()>) -> impl FnOnce() + Send + 'static {
+    let (released, begin) = (Arc::clone(released), begin.clone());
+    move || {
+        begin.send(()).unwrap();
+        while !released.load(Relaxed) {
+            std::hint::spin_loop();
+        }
+    }
+}
+
 #[test]
 fn runtimes_leave_no_threads_and_no_descriptors() {
     limited(|| {
@@ -95,18 +109,19 @@ fn runtimes_leave_no_threads_and_no_descriptors() {
         // What was late at shutdown goes when it ends.
         for _ in 0..10 {
             let runtime = Builder::new().worker_threads(2).build().unwrap();
-            let late = runtime.spawn_blocking(|| std::thread::sleep(Duration::from_millis(60)));
-            let burning = runtime.spawn(async {
-                let began = Instant::now();
-                while began.elapsed() < Duration::from_millis(60) {
-                    std::hint::spin_loop();
-                }
-            });
+            let (begin, begun) = mpsc::channel();
+            let released = Arc::new(AtomicBool::new(false));
+            let late = runtime.spawn_blocking(until(&released, &begin));
+            let burn = until(&released, &begin);
+            let burning = runtime.spawn(async { burn() });
             for _ in 0..20 {
                 runtime.spawn(std::future::pending::<()>());
             }
-            std::thread::sleep(Duration::from_millis(5));
+            for _ in 0..2 {
+                begun.recv().unwrap();
+            }
             assert!(!runtime.shutdown(Duration::ZERO).is_complete());
+            released.store(true, Relaxed);
             drop((late, burning, runtime));
         }
         settle(before, "after late ones");

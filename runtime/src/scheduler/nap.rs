@@ -236,7 +236,8 @@ mod tests {
     fn a_theft_that_did_not_pay_is_followed_by_a_nap() {
         let nap = Nap::new();
         assert!(nap.may_search(0, false) && nap.minds_work());
-        nap.stole(1, 0);
+        // So many that no pause of this thread would pay for them.
+        nap.stole(1_000_000, 0);
         assert!(!nap.may_search(1, false) && !nap.minds_work());
         nap.goes_on(Woken::Claimed);
         assert!(nap.may_search(1, false) && nap.minds_work());

@@ -3,7 +3,7 @@
 use super::{caught, me, says, suspend};
 use crate::support::{Counted, Drops, Gate, limited, run_until, threaded, until};
 use heist::task::catch_cancel;
-use heist::{Deferred, Promise, Shared, Task, promise, timeout};
+use heist::{Deferred, Promise, Shared, Task, TaskRef, promise, timeout};
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -227,8 +227,10 @@ fn ring(runtime: &heist::Runtime, size: usize, catches: bool) -> Vec<Shared<u32>
         let next = tasks[(number + 1) % size].clone();
         send.try_send(next).unwrap();
     }
-    until("all await the next", || begun.load(SeqCst) == size);
-    std::thread::sleep(Duration::from_millis(2));
+    until("all await the next", || {
+        let awaits = |task: &Shared<_>| !task.task().unwrap().waits_for().is_empty();
+        begun.load(SeqCst) == size && tasks.iter().all(awaits)
+    });
     tasks
 }
 
@@ -273,8 +275,10 @@ fn a_ring_of_tasks_that_own_each_others_only_handles_is_cancelled_as_well() {
             for (number, task) in tasks.into_iter().enumerate() {
                 send[(number + 1) % size].try_send(task).unwrap();
             }
-            until("all await the next", || begun.load(SeqCst) == size);
-            std::thread::sleep(Duration::from_millis(2));
+            until("all await the next", || {
+                let awaits = |task: &TaskRef| !task.waits_for().is_empty();
+                begun.load(SeqCst) == size && references.iter().all(awaits)
+            });
             assert!(references[size - 1].cancel("round"));
             until("all ended", || runtime.metrics().tasks_alive == 0);
             for task in references {

@@ -118,15 +118,24 @@ fn an_injected_task_is_polled_within_64_polls_of_others() {
         let runtime = seated();
         let worst = runtime
             .run(async {
+                // Ten who hand on what they get, round a ring: none of them ever yields, which would be reason enough to look for injected tasks.
                 let polls = Arc::new(AtomicUsize::new(0));
-                for _ in 0..10 {
-                    let polls = polls.clone();
-                    heist::spawn(async move {
-                        loop {
-                            polls.fetch_add(1, Relaxed);
-                            task::yield_now().await;
+                let ring: Vec<_> = (0..10).map(|_| async_channel::unbounded()).collect();
+                for (number, (_, receive)) in ring.iter().enumerate() {
+                    let (polls, receive) = (polls.clone(), receive.clone());
+                    let next = ring[(number + 1) % ring.len()].0.clone();
+                    let mut body = Box::pin(async move {
+                        while let Ok(token) = receive.recv().await {
+                            if next.try_send(token).is_err() {
+                                return;
+                            }
                         }
                     });
+                    heist::spawn(std::future::poll_fn(move |cx| {
+                        polls.fetch_add(1, Relaxed);
+                        body.as_mut().poll(cx)
+                    }));
+                    ring[number].0.try_send(number).unwrap();
                 }
                 let handle = Handle::current().unwrap();
                 let mut worst = 0;

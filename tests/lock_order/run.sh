@@ -13,4 +13,6 @@ cp Cargo.lock "$saved"
 trap 'cp "$saved" Cargo.lock; rm "$saved"' EXIT
 
 [ $# -gt 0 ] || set -- -p heist -p heist-io-driver -p heist-combinators --lib --test it
+# Learning costs time at every lock.
+export HEIST_TEST_LIMIT=${HEIST_TEST_LIMIT:-600}
 cargo test --config 'patch.crates-io.parking_lot.path="tests/lock_order"' "$@"

@@ -76,6 +76,7 @@ fn steps(word: Snapshot) -> Vec<(&'static str, Snapshot)> {
         ("answered", word.with(ANSWERED)),
         ("uncounted", word.without(COUNTED)),
         ("idle taken", word.take_idle().0),
+        ("looked at", word.take_suspended().0),
         ("none kept", word.without(KEPT)),
         ("none kept or reserved", word.without(KEPT | RESERVED)),
     ];
@@ -91,6 +92,7 @@ fn steps(word: Snapshot) -> Vec<(&'static str, Snapshot)> {
         next.push(("uninterrupted", word.without(INTERRUPTED)));
     }
     if word.is_delivering() {
+        next.push(("put back", word.put_back().0));
         next.push(("delivered plainly", word.delivered_plainly().0));
         next.push(("delivered", word.delivered(false, false).0));
         next.push(("delivered, woken", word.delivered(true, false).0));
@@ -323,6 +325,121 @@ fn a_delivery_is_left_once_nothing_is_kept() {
             assert!(next.is_queued() || !wake);
             assert_eq!(next.0 & (RESERVED | ABORTED), word.0 & (RESERVED | ABORTED));
         }
+    }
+}
+
+#[test]
+fn who_looks_takes_a_suspended_task_and_leaves_what_came_meanwhile_to_be_met() {
+    for word in words() {
+        let is_free =
+            word.is_started() && !word.is_done() && !word.is_running() && !word.is_delivering();
+        let taken = (word.with(DELIVERING), true);
+        let not_taken = (word, false);
+        let expected = if is_free { taken } else { not_taken };
+        assert_eq!(word.take_suspended(), expected, "{word:?}");
+        let expected = if is_free && !word.is_queued() {
+            taken
+        } else {
+            not_taken
+        };
+        assert_eq!(word.take_idle(), expected, "{word:?}");
+    }
+    for word in words().into_iter().filter(|word| word.is_delivering()) {
+        let (next, answer) = word.put_back();
+        let is_owed = word.0 & OWED != 0;
+        // A request that was kept is met after a poll, so there has to be one.
+        let is_new = word.0 & KEPT != 0 && !word.is_queued();
+        assert_eq!(answer == Delivered::Submit, is_owed || is_new, "{word:?}");
+        assert_eq!(answer == Delivered::Left, !is_owed && !is_new, "{word:?}");
+        assert_eq!(next.is_queued(), word.is_queued() || is_new, "{word:?}");
+        assert_eq!(next.references(), word.references() + usize::from(is_new));
+        let rest = |word: Snapshot| word.without(DELIVERING | OWED | QUEUED | REF_MASK);
+        assert_eq!(rest(next), rest(word));
+        assert_eq!(next.0 & (DELIVERING | OWED), 0);
+    }
+}
+
+/// What the word does in one step is what its snapshot says, and nothing else.
+#[test]
+fn the_word_takes_the_steps_of_its_snapshot() {
+    type Taken = (Snapshot, String);
+    fn same<A: fmt::Debug>((next, answer): (Snapshot, A)) -> Taken {
+        (next, format!("{answer:?}"))
+    }
+    for word in words() {
+        let took = |what: &str, take: &dyn Fn(&State) -> String, expected: Taken| {
+            let state = State(AtomicWord::new(word.0));
+            let answer = take(&state);
+            assert_eq!((state.load(), answer), expected, "{what}: {word:?}");
+        };
+        macro_rules! takes {
+            ($transition:ident($($given:expr),*), $step:expr) => {
+                took(
+                    stringify!($transition),
+                    &|state: &State| format!("{:?}", state.$transition($($given),*)),
+                    same($step),
+                )
+            };
+        }
+        takes!(transition_to_queued(), word.wake(false));
+        takes!(transition_to_queued_by_value(), word.wake(true));
+        takes!(transition_to_requested(), word.request());
+        takes!(transition_to_kept(), word.keep());
+        takes!(transition_to_aborted(), word.abort());
+        takes!(transition_to_watched(), word.watch());
+        takes!(transition_to_answered(), (word.with(ANSWERED), ()));
+        takes!(transition_to_uncounted(), (word.without(COUNTED), ()));
+        takes!(transition_to_idle_taken(), word.take_idle());
+        takes!(transition_to_suspended_taken(), word.take_suspended());
+        takes!(transition_to_none_kept(false), (word.without(KEPT), ()));
+        takes!(
+            transition_to_none_kept(true),
+            (word.without(KEPT | RESERVED), ())
+        );
+        takes!(
+            transition_to_uninterrupted(),
+            (word.without(INTERRUPTED), ())
+        );
+        takes!(
+            transition_to_join_waker_taken(),
+            word.unpublish_join_waker()
+        );
+        takes!(transition_to_join_waker_stored(), word.publish_join_waker());
+        takes!(transition_to_handle_dropped(), word.drop_handle());
+        for more in [false, true] {
+            takes!(transition_to_committed(more), word.commit(more));
+        }
+        if may_start(word) {
+            takes!(transition_to_running(), word.start());
+        }
+        if word.is_running() {
+            for forced in [false, true] {
+                takes!(transition_to_suspended(forced), word.suspend(forced));
+            }
+            for ending in ENDINGS {
+                takes!(transition_to_done(ending), word.finish(ending));
+            }
+        }
+        if word.is_delivering() {
+            takes!(transition_to_put_back(), word.put_back());
+            takes!(transition_to_delivered_plainly(), word.delivered_plainly());
+            for (wake, interrupted) in [(false, false), (true, false), (true, true)] {
+                let step = word.delivered(wake, interrupted);
+                takes!(transition_to_delivered(wake, interrupted), step);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_word_shows_each_of_its_bits_by_name() {
+    let word = Snapshot(QUEUED | STARTED | JOIN_INTEREST | (2 * REF_ONE));
+    assert_eq!(format!("{word:?}"), "QUEUED STARTED JOIN_INTEREST refs=2");
+    let mut seen = BTreeSet::new();
+    for bit in (0..17).map(|bit| 1 << bit) {
+        let shown = format!("{:?}", Snapshot(bit));
+        assert_eq!(shown.split(' ').count(), 2, "{shown}");
+        assert!(seen.insert(shown));
     }
 }
 

@@ -150,7 +150,9 @@
 //! | `create_task(context=)` | [`task::Builder::context`] |
 //! | `set_exception_handler` | [`Builder::exception_handler`] |
 //! | `slow_callback_duration` | [`Builder::slow_poll_threshold`] |
-//! | `open_connection`, `sock_*` | [`net`], [`Async`] for any other pollable descriptor |
+//! | `open_connection`, `start_server`, `Server` | [`streams::open_connection`], [`streams::start_server`], [`streams::Server`] |
+//! | `StreamReader`, `StreamWriter` | [`streams::StreamReader`], [`streams::StreamWriter`] |
+//! | `sock_*`, `create_server` | [`net`], [`Async`] for any other pollable descriptor |
 //! | `IsolatedAsyncioTestCase` | [`macro@test`] |
 //!
 //! # Features
@@ -159,6 +161,7 @@
 //! |---|---|---|
 //! | `macros` | yes | [`#[heist::main]`](macro@main) and [`#[heist::test]`](macro@test) |
 //! | `hyper` | no | hyper 1's `rt::Read` and `rt::Write` on heist's streams |
+//! | `tokio-compat` | no | crates that need tokio's runtime find one, in the background, on every thread of heist's |
 //! | `stacks` | no | [`TaskRef::get_stack`] with the chain of async functions that a task is suspended in |
 //! | `tokio-io` | no | tokio's `AsyncRead` and `AsyncWrite` on heist's streams: the traits, no tokio runtime |
 //!
@@ -261,6 +264,10 @@ pub use heist_combinators::{
 pub use heist_combinators::{
     ChildError, GroupClosed, GroupError, GroupFailure, GroupOptions, TaskGroup,
 };
+
+// asyncio's streams.
+#[doc(inline)]
+pub use heist_combinators::streams;
 
 // Sockets, and any other pollable descriptor.
 #[doc(inline)]

@@ -8,6 +8,7 @@ mod each;
 mod ensure;
 mod gather;
 mod shield;
+pub mod streams;
 pub mod sync;
 mod task_group;
 mod timeout;

@@ -7,6 +7,7 @@ use crate::handle::Handle;
 use crate::runtime::Runtime;
 use crate::scheduler::{MAX_SPARES, Scheduler, ThreadConfig};
 use crate::system;
+use crate::tokio_compat::{self, Background, Shown};
 use heist_io_driver::{Clock, Config as DriverConfig, Driver, Refused};
 use std::fmt;
 use std::io;
@@ -47,6 +48,9 @@ pub(crate) struct Config {
     pub(crate) slow_poll: Duration,
     pub(crate) budget: u32,
     pub(crate) debug: bool,
+    pub(crate) tokio: Background,
+    /// What its threads show.
+    pub(crate) shown: Shown,
 }
 
 /// Builds a [`Runtime`].
@@ -77,6 +81,7 @@ pub struct Builder {
     budget: u32,
     debug: bool,
     portable_driver: Option<bool>,
+    tokio: tokio_compat::Choice,
 }
 
 impl Default for Builder {
@@ -93,7 +98,7 @@ impl Builder {
             threaded: true,
             thread: ThreadConfig {
                 name: "heist".into(),
-                stack_size: None,
+                ..ThreadConfig::default()
             },
             max_blocking: MAX_BLOCKING,
             keep_alive: KEEP_ALIVE,
@@ -105,6 +110,7 @@ impl Builder {
             budget: BUDGET,
             debug: cfg!(debug_assertions),
             portable_driver: None,
+            tokio: tokio_compat::Choice::default(),
         }
     }
 
@@ -203,6 +209,26 @@ impl Builder {
         self
     }
 
+    /// Whether the runtime has one of tokio's in the background, for crates that look for it. The default with feature `tokio-compat` is that it has: a thread, started
+    /// with the runtime, that ends after its last task. Without one, such crates say that there is no reactor running.
+    #[cfg(feature = "tokio-compat")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tokio-compat")))]
+    pub fn tokio_compat(mut self, on: bool) -> Self {
+        self.tokio = match on {
+            true => tokio_compat::Choice::Own,
+            false => tokio_compat::Choice::None,
+        };
+        self
+    }
+
+    /// Crates that look for tokio's runtime find this one, which is the caller's to keep alive: one with more threads, or one that is there anyway.
+    #[cfg(feature = "tokio-compat")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tokio-compat")))]
+    pub fn tokio_handle(mut self, handle: tokio::runtime::Handle) -> Self {
+        self.tokio = tokio_compat::Choice::Given(handle);
+        self
+    }
+
     /// Starts the runtime.
     ///
     /// # Errors
@@ -222,7 +248,7 @@ impl Builder {
     }
 
     /// A runtime of which no thread has started yet.
-    pub(crate) fn assemble(self) -> io::Result<Handle> {
+    pub(crate) fn assemble(mut self) -> io::Result<Handle> {
         let workers = match self.workers {
             _ if !self.threaded => 1,
             Some(workers) => workers.clamp(1, MAX_WORKERS),
@@ -232,6 +258,8 @@ impl Builder {
             true => Clock::stopped(),
             false => Clock::new(),
         };
+        let (tokio, shown) = self.tokio.start(&self.thread.name)?;
+        self.thread.shows = shown.clone();
         let pool = BlockingPool::new(self.max_blocking, self.keep_alive, self.thread.clone());
         let offload = pool.offload();
         let mut driver = DriverConfig {
@@ -260,6 +288,8 @@ impl Builder {
             slow_poll: self.slow_poll,
             budget: self.budget,
             debug: self.debug,
+            tokio,
+            shown,
         };
         Ok(Handle::new(scheduler, pool, config))
     }

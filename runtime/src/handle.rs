@@ -283,6 +283,7 @@ impl Handle {
         let _counted = CountedRoot::new(self.scheduler());
         let _blocking = self.begin_blocking()?;
         let _entered = self.enter();
+        let _shown = self.config().shown.enter();
         let _aside = leaf::set_aside();
         current::without_worker(|| {
             run_root(self, at, future, |root| {

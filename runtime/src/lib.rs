@@ -11,6 +11,7 @@
 //!   failure, metrics, audit, trace        what it says of itself
 //!   entry                                 what #[heist::main] and #[heist::test] expand to
 //!   sim                                   a runtime in a simulated world: one thread, virtual time, an order drawn from a seed
+//!   tokio_compat                          what crates that need tokio's runtime find on the threads of this one
 //!   sync_switch, system                   the edge: primitives; threads and time
 //! ```
 
@@ -34,6 +35,7 @@ mod sync_switch;
 mod system;
 pub mod task;
 mod threadsafe;
+mod tokio_compat;
 mod trace;
 
 pub use heist_io_driver::{Clock, NotPaused, leaf, time};

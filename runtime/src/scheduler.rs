@@ -43,6 +43,7 @@ use crate::sync_switch::{
 };
 use crate::system::{self, Thread, ThreadId};
 use crate::task::{Refusal, Runnable, TaskError};
+use crate::tokio_compat::Shown;
 use crate::trace;
 use crossbeam_utils::CachePadded;
 use heist_io_driver::{Driver, Handle as IoHandle};
@@ -91,10 +92,12 @@ pub(crate) struct Scheduler {
 }
 
 /// How worker threads are started.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct ThreadConfig {
     pub(crate) name: String,
     pub(crate) stack_size: Option<usize>,
+    /// To crates that need tokio's runtime.
+    pub(crate) shows: Shown,
 }
 
 impl ThreadConfig {

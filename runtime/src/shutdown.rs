@@ -6,7 +6,7 @@
 //!   3  close the blocking pool     jobs that wait are ended here; those that run go on
 //!   4  wait for tasks, then for blocking threads, until the deadline
 //!   5  stop the workers and wait for their threads, until the deadline
-//!   6  if all are gone: end what is queued still, close the driver (every waker it holds is called)
+//!   6  if all are gone: end what is queued still, close the driver (every waker it holds is called), and tokio's runtime, if there is one
 //! ```
 //!
 //! The first caller does the work; others wait for its report. A caller that is a task or a worker of this runtime, or a
@@ -204,6 +204,7 @@ impl Handle {
     }
 
     fn shut_down_first(&self, began: Instant, until: Instant, own: &Own) -> ShutdownReport {
+        let _shown = self.config().shown.enter();
         self.registry().close();
         let tasks = self.registry().tasks();
         trace::shutdown_begun(tasks.len());
@@ -227,6 +228,9 @@ impl Handle {
         let workers_ended = self.scheduler().join(Some(leave), own.worker);
         if workers_ended && !own.worker {
             self.scheduler().clear();
+        }
+        if workers_ended && !own.is_any() {
+            self.config().tokio.end(leave);
         }
         let mut report = self.report(began, own, workers_ended);
         report.late_tasks = late_tasks;

@@ -102,7 +102,11 @@ impl Thread {
             let actor = world.start(config.name_of(what), Box::new(body))?;
             return Ok(Self(Kind::Simulated(actor)));
         }
-        let thread = sync_switch::start_thread(config, what, body)?;
+        let shows = config.shows.clone();
+        let thread = sync_switch::start_thread(config, what, move || {
+            let _shown = shows.enter();
+            body();
+        })?;
         Ok(Self(Kind::Real(thread)))
     }
 

@@ -26,6 +26,7 @@ mod scheduling;
 mod sending;
 mod shield;
 mod shutdown;
+mod streams;
 mod support;
 mod sync;
 mod tasks;

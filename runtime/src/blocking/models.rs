@@ -13,6 +13,7 @@ fn pool(keep_alive: Duration, stack_size: Option<usize>) -> BlockingPool {
     let thread = ThreadConfig {
         name: String::new(),
         stack_size,
+        ..ThreadConfig::default()
     };
     BlockingPool::new(1, keep_alive, thread)
 }

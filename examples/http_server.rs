@@ -1,7 +1,7 @@
 //! An HTTP server: hyper on heist's sockets and timers, with keep-alive and a graceful end.
 //!
 //! ```sh
-//! cargo run --release --example http_server                          # ends with Ctrl-D
+//! cargo run --release --example http_server                          # ends with Ctrl-C
 //! cargo run --release --example http_server -- 127.0.0.1:0 --seconds 60
 //!
 //! curl http://127.0.0.1:8080/

@@ -44,7 +44,7 @@
 //! * **Many tasks**: a [`TaskGroup`] for those that belong together; [`gather`](fn@gather), [`wait`], [`as_completed`], [`shield`] for any.
 //! * **Time**: [`sleep`], [`timeout`], [`Deadline`], [`time`].
 //! * **Between tasks**: locks, events, barriers and queues in [`sync`]; [`promise`] for one value.
-//! * **The world**: [`net`] for sockets, [`spawn_blocking`] for what blocks.
+//! * **The world**: [`net`] for sockets, [`signal`] for signals, [`spawn_blocking`] for what blocks.
 //! * **What a task knows**: a [`ContextVar`](context::ContextVar) has a value of its own in each task, which follows it into what it spawns.
 //! * **Other threads**: a [`Handle`] is `Clone + Send + Sync` and works anywhere. [`run_coroutine_threadsafe`] submits a coroutine
 //!   and gives a [`concurrent::Future`] to wait on.
@@ -152,6 +152,7 @@
 //! | `slow_callback_duration` | [`Builder::slow_poll_threshold`] |
 //! | `open_connection`, `start_server`, `Server` | [`streams::open_connection`], [`streams::start_server`], [`streams::Server`] |
 //! | `StreamReader`, `StreamWriter` | [`streams::StreamReader`], [`streams::StreamWriter`] |
+//! | `loop.add_signal_handler`, `remove_signal_handler` | [`signal`], dropping the [`Signals`](signal::Signals) |
 //! | `sock_*`, `create_server` | [`net`], [`Async`] for any other pollable descriptor |
 //! | `IsolatedAsyncioTestCase` | [`macro@test`] |
 //!
@@ -268,6 +269,11 @@ pub use heist_combinators::{
 // asyncio's streams.
 #[doc(inline)]
 pub use heist_combinators::streams;
+
+// Signals to the process.
+#[cfg(unix)]
+#[doc(inline)]
+pub use heist_io_driver::signal;
 
 // Sockets, and any other pollable descriptor.
 #[doc(inline)]

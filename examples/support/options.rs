@@ -33,25 +33,34 @@ impl Options {
         Ok(options)
     }
 
-    /// Waits for the end that was asked for: the time is up, or else standard input ends (Ctrl-D).
+    /// Waits for the end that was asked for: the time is up, or Ctrl-C, or what a service manager sends. From then on a second one ends the process at once.
     pub(crate) async fn ended(&self) -> io::Result<()> {
-        if let Some(seconds) = self.seconds {
-            heist::sleep(Duration::from_secs(seconds)).await;
-            return Ok(());
-        }
-        // Reading from a terminal or a pipe blocks, so it is done where blocking is fine.
-        let end = heist::spawn_blocking(|| io::copy(&mut io::stdin(), &mut io::sink()));
-        end.await??;
-        Ok(())
+        let limit = self.seconds.map_or(Duration::MAX, Duration::from_secs);
+        let asked = heist::timeout(limit, asked_to_end());
+        asked.await.unwrap_or(Ok(()))
     }
 
     /// How to end it, in words.
     pub(crate) fn how_it_ends(&self) -> String {
         match self.seconds {
-            Some(seconds) => format!("ends after {seconds} s"),
-            None => "end it with Ctrl-D; in the background, start it with --seconds N".to_owned(),
+            Some(seconds) => format!("ends after {seconds} s, or with Ctrl-C"),
+            None => "end it with Ctrl-C".to_owned(),
         }
     }
+}
+
+#[cfg(unix)]
+async fn asked_to_end() -> io::Result<()> {
+    use heist::signal::{self, SignalKind};
+    let mut signals = signal::any([SignalKind::INTERRUPT, SignalKind::TERMINATE])?;
+    signals.recv().await.map(drop)
+}
+
+/// There are no signals here: standard input ends it.
+#[cfg(not(unix))]
+async fn asked_to_end() -> io::Result<()> {
+    let end = heist::spawn_blocking(|| io::copy(&mut io::stdin(), &mut io::sink()));
+    end.await?.map(drop)
 }
 
 fn usage() -> io::Error {

@@ -45,6 +45,8 @@ pub mod leaf;
 pub mod net;
 mod offload;
 mod readiness;
+#[cfg(unix)]
+pub mod signal;
 #[cfg(feature = "sim")]
 #[doc(hidden)]
 pub mod sim;

@@ -233,7 +233,8 @@ fn sleeps_go_on_when_their_driver_is_gone() {
     let driver = driver(&Default::default());
     let entered = driver.handle().enter(0);
     let (count, waker) = Count::new();
-    let mut short = sleep(Duration::from_millis(5));
+    let began = Instant::now();
+    let mut short = sleep(Duration::from_millis(30));
     let mut shorter = sleep(Duration::from_millis(1));
     assert!(poll(&mut short, &waker).is_pending());
     assert!(poll(&mut shorter, &waker).is_pending());
@@ -241,6 +242,7 @@ fn sleeps_go_on_when_their_driver_is_gone() {
     assert_eq!(count.get(), 2, "woken to register elsewhere");
     // Still entered, but that driver takes no timers any more.
     park_on(short);
+    assert!(began.elapsed() >= Duration::from_millis(30), "early");
     drop(entered);
     park_on(shorter);
 }

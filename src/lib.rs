@@ -2,7 +2,7 @@
 //!
 //! Tasks run on all cores and are polled by whichever worker is free. Each has an identity: a name, an id, the place where it
 //! was spawned. It can be asked to end, and may clean up with awaits before it does. asyncio's combinators, task groups, locks and queues,
-//! timers, TCP sockets and a pool for code that blocks come with it, and every part can be reached from threads that are not the
+//! timers, sockets, pipes and a pool for code that blocks come with it, and every part can be reached from threads that are not the
 //! runtime's own.
 //!
 //! # Examples
@@ -44,7 +44,7 @@
 //! * **Many tasks**: a [`TaskGroup`] for those that belong together; [`gather`](fn@gather), [`wait`], [`as_completed`], [`shield`] for any.
 //! * **Time**: [`sleep`], [`timeout`], [`Deadline`], [`time`].
 //! * **Between tasks**: locks, events, barriers and queues in [`sync`]; [`promise`] for one value.
-//! * **The world**: [`net`] for sockets, [`signal`] for signals, [`spawn_blocking`] for what blocks.
+//! * **The world**: [`net`] for sockets, `pipe` for pipes, [`io`] to copy from one to the other, `signal` for signals, [`spawn_blocking`] for what blocks.
 //! * **What a task knows**: a [`ContextVar`](context::ContextVar) has a value of its own in each task, which follows it into what it spawns.
 //! * **Other threads**: a [`Handle`] is `Clone + Send + Sync` and works anywhere. [`run_coroutine_threadsafe`] submits a coroutine
 //!   and gives a [`concurrent::Future`] to wait on.
@@ -154,6 +154,9 @@
 //! | `StreamReader`, `StreamWriter` | [`streams::StreamReader`], [`streams::StreamWriter`] |
 //! | `loop.add_signal_handler`, `remove_signal_handler` | [`signal`], dropping the [`Signals`](signal::Signals) |
 //! | `sock_*`, `create_server` | [`net`], [`Async`] for any other pollable descriptor |
+//! | `open_unix_connection`, `start_unix_server` | `net::UnixStream`, `net::UnixListener` |
+//! | `create_datagram_endpoint`, `DatagramTransport` | [`net::UdpSocket`], `net::UnixDatagram` |
+//! | `connect_read_pipe`, `connect_write_pipe` | `pipe::Receiver`, `pipe::Sender` |
 //! | `IsolatedAsyncioTestCase` | [`macro@test`] |
 //!
 //! # Features
@@ -275,9 +278,12 @@ pub use heist_combinators::streams;
 #[doc(inline)]
 pub use heist_io_driver::signal;
 
-// Sockets, and any other pollable descriptor.
+// Sockets, pipes, and any other pollable descriptor.
+#[cfg(unix)]
 #[doc(inline)]
-pub use heist_io_driver::{Async, Ready, TryIo, net};
+pub use heist_io_driver::pipe;
+#[doc(inline)]
+pub use heist_io_driver::{Async, Ready, TryIo, io, net};
 
 // Counters.
 #[cfg(feature = "sim")]

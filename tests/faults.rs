@@ -14,7 +14,7 @@ use limit::limited;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-const SCENARIOS: u32 = 72;
+const SCENARIOS: u32 = 73;
 /// How many of them nobody tests. It may only shrink.
 const GAPS: usize = 1;
 

@@ -90,6 +90,16 @@ impl Handle {
         }
     }
 
+    /// The current driver, for a descriptor of a kind that only the kernel has. Fails on a thread
+    /// that simulates; asked before the descriptor is made, so that a simulation touches nothing.
+    pub(crate) fn of_kernel() -> io::Result<Handle> {
+        #[cfg(feature = "sim")]
+        if crate::sim::here().is_some() {
+            return Err(crate::sys::no_descriptors());
+        }
+        Handle::current()
+    }
+
     /// The handle of the driver that this thread has [entered](Handle::enter), if any.
     #[must_use]
     pub fn try_current() -> Option<Handle> {

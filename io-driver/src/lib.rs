@@ -35,15 +35,20 @@
 //! ```
 
 mod batch;
+mod bytes;
 mod clock;
+mod descriptor;
 mod driver;
 mod fallback;
 #[doc(hidden)]
 pub mod fork;
 mod handle;
+pub mod io;
 pub mod leaf;
 pub mod net;
 mod offload;
+#[cfg(unix)]
+pub mod pipe;
 mod readiness;
 #[cfg(unix)]
 pub mod signal;

@@ -1,4 +1,5 @@
-//! TCP sockets for any executor: [`TcpListener`], [`TcpStream`], [`TcpSocket`], and name lookup.
+//! Sockets for any executor, and name lookup: TCP ([`TcpListener`], [`TcpStream`], [`TcpSocket`]),
+//! UDP ([`UdpSocket`]), on Unix its own (`UnixListener`, `UnixStream`, `UnixDatagram`).
 //!
 //! Every operation tries its system call first and waits for readiness only if the kernel says
 //! "would block". Methods take `&self`: any number of tasks may read, write or accept on one socket
@@ -6,12 +7,12 @@
 //! traits have one waiting place per direction, so at most one task may read and one may write
 //! through them (split the stream for that).
 //!
-//! One function reads from a stream, into memory that need not be initialised: [`TcpStream::read`]
-//! and the traits of futures-io, hyper and tokio all end there. One function writes. The rooms:
-//! `transfer` is those two, `uninit` lends them other crates' buffers (the only unsafe code here),
-//! `traits` spells them in each trait family's words, `syscalls` holds what differs between
-//! systems, `seam` what is simulated, `backoff` what `accept` does when the system is out of descriptors, `lookup` turns
-//! names into addresses.
+//! How a stream is read and written is no affair of this module: connections are byte streams, as
+//! pipes are, and bring only their system calls. The rooms: `transfer` has those of TCP, `unix` the
+//! Unix sockets, `datagram` what UDP's and theirs have in common, `split` the halves of any stream,
+//! `syscalls` what differs between systems, `seam` what is simulated (TCP alone), `acceptor` the
+//! `accept` of any listener, `backoff` what it does when the system is out of descriptors, `lookup`
+//! turns names into addresses.
 //!
 //! This module knows nothing of tasks: a cancelled operation is a future that is dropped, or one
 //! that the leaf rules keep pending. Neither loses a byte or a connection, which stay in the kernel
@@ -54,7 +55,9 @@
 //! # block_on(echo_once()).unwrap();
 //! ```
 
+mod acceptor;
 mod backoff;
+mod datagram;
 mod lookup;
 mod seam;
 mod split;
@@ -62,12 +65,30 @@ mod syscalls;
 mod tcp_listener;
 mod tcp_socket;
 mod tcp_stream;
-mod traits;
 mod transfer;
-mod uninit;
+mod udp;
+#[cfg(unix)]
+mod unix;
 
+use std::io;
+
+pub use acceptor::AcceptStats;
 pub use lookup::{Addrs, ToSocketAddrs, lookup_host};
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
-pub use tcp_listener::{AcceptStats, TcpListener};
+pub use tcp_listener::TcpListener;
 pub use tcp_socket::{Keepalive, TcpSocket};
 pub use tcp_stream::TcpStream;
+pub use udp::UdpSocket;
+#[cfg(unix)]
+pub use unix::{UCred, UnixDatagram, UnixListener, UnixStream};
+
+pub(crate) use datagram::Datagrams;
+
+/// The error for a name that has no addresses.
+#[cold]
+fn no_address() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "no address to use: the name or the list has none",
+    )
+}

@@ -111,6 +111,9 @@ impl Direction {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seen(u32);
 
+/// The word of a source that nobody has tried and no event has reached.
+const UNTRIED: Seen = Seen(Bits::READABLE.0 | Bits::WRITABLE.0);
+
 impl Seen {
     /// The driver is gone: whoever would have to wait fails instead.
     pub(crate) fn is_shut(self) -> bool {
@@ -167,7 +170,7 @@ impl Source {
     pub(crate) fn new(fd: Fd) -> Source {
         Source {
             fd,
-            word: AtomicU32::new((Bits::READABLE | Bits::WRITABLE).0),
+            word: AtomicU32::new(UNTRIED.0),
             waiters: Mutex::new(Waiters::default()),
         }
     }
@@ -180,6 +183,12 @@ impl Source {
         Bits(word)
             .contains_any(direction.ready())
             .then_some(Seen(word))
+    }
+
+    /// Takes back that a source nobody has tried counts as readable, unless an event has come.
+    #[cfg(unix)]
+    pub(crate) fn doubt_readable(&self) {
+        self.clear(Direction::Read, UNTRIED);
     }
 
     /// Notes that a try got "would block", unless an event came meanwhile.

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 pub(crate) use fd::Fd;
 #[cfg(feature = "sim")]
-pub(crate) use simulated::no_simulation;
+pub(crate) use simulated::{no_descriptors, no_simulation};
 #[cfg(unix)]
 pub(crate) use std::os::fd::{AsFd as AsSource, BorrowedFd as BorrowedSource};
 #[cfg(windows)]

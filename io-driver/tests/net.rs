@@ -1,13 +1,18 @@
-//! TCP over the loopback, on both of the driver's paths.
+//! Sockets over the loopback, and pipes, on both of the driver's paths.
 
 #[path = "net/accept.rs"]
 mod accept;
 #[path = "net/connect.rs"]
 mod connect;
+#[path = "net/copy.rs"]
+mod copy;
 #[path = "support/limit.rs"]
 mod limit;
 #[path = "net/lookup.rs"]
 mod lookup;
+#[cfg(unix)]
+#[path = "net/pipes.rs"]
+mod pipes;
 #[path = "net/split.rs"]
 mod split;
 #[path = "net/stream.rs"]
@@ -16,6 +21,14 @@ mod stream;
 mod support;
 #[path = "net/traits.rs"]
 mod traits;
+#[path = "net/udp.rs"]
+mod udp;
+#[cfg(unix)]
+#[path = "net/unix.rs"]
+mod unix;
+#[cfg(unix)]
+#[path = "net/unix_datagram.rs"]
+mod unix_datagram;
 #[path = "net/waiting.rs"]
 mod waiting;
 
@@ -29,7 +42,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use heist_io_driver::net::{Keepalive, TcpListener, TcpSocket, TcpStream, lookup_host};
+use heist_io_driver::net::{Keepalive, TcpListener, TcpSocket, TcpStream, UdpSocket, lookup_host};
+#[cfg(unix)]
+use heist_io_driver::net::{UnixDatagram, UnixListener, UnixStream};
 use heist_io_driver::{Config, Refused, leaf};
 use support::{Rig, join, on_both_paths};
 

@@ -61,6 +61,94 @@ async fn exchange(addr: SocketAddr, rounds: u8) -> std::io::Result<()> {
     Ok(())
 }
 
+/// A client of a proxy on a Unix socket; behind the proxy the TCP server, whose answers it counts.
+#[cfg(unix)]
+#[test]
+fn a_proxy_stands_between_unix_and_tcp() {
+    use heist::net::{UnixListener, UnixStream};
+
+    limited(|| {
+        on_each_driver(|what, runtime| {
+            let name = format!("heist-proxy-{}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            let listener = runtime
+                .run({
+                    let path = path.clone();
+                    async move { UnixListener::bind(path).unwrap() }
+                })
+                .unwrap();
+            let to = path.clone();
+            runtime
+                .run(async move {
+                    let addr = echo_server().await;
+                    let proxy = heist::spawn(async move {
+                        let (mut client, _) = listener.accept().await.unwrap();
+                        let mut server = TcpStream::connect(addr).await.unwrap();
+                        heist::io::copy_bidirectional(&mut client, &mut server).await
+                    });
+                    let client = UnixStream::connect(to).await.unwrap();
+                    let (reader, writer) = client.into_split();
+                    let talk = heist::spawn(async move {
+                        for n in 0..100_u8 {
+                            writer.write_all(&[n; 999]).await.unwrap();
+                        }
+                    });
+                    for n in 0..100_u8 {
+                        let mut back = [0; 999];
+                        reader.read_exact(&mut back).await.unwrap();
+                        assert_eq!(back, [n; 999]);
+                    }
+                    assert_eq!(reader.read(&mut [0]).await.unwrap(), 0);
+                    talk.await.unwrap();
+                    assert_eq!(proxy.await.unwrap().unwrap(), (99_900, 99_900));
+                })
+                .expect(what);
+            std::fs::remove_file(path).unwrap();
+        });
+    });
+}
+
+#[test]
+fn datagrams_and_their_answers() {
+    limited(|| {
+        on_each_driver(|what, runtime| {
+            runtime
+                .run(async {
+                    let server = heist::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+                    let addr = server.local_addr().unwrap();
+                    let echo = heist::spawn(async move {
+                        let mut buffer = [0; 64];
+                        loop {
+                            let (n, from) = server.recv_from(&mut buffer).await.unwrap();
+                            server.send_to(&buffer[..n], from).await.unwrap();
+                        }
+                    });
+                    let clients: Vec<_> = (0..20_u8)
+                        .map(|id| {
+                            heist::spawn(async move {
+                                let client =
+                                    heist::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+                                client.connect(addr).await.unwrap();
+                                for n in 0..20_u8 {
+                                    client.send(&[id, n]).await.unwrap();
+                                    let mut back = [0; 64];
+                                    assert_eq!(client.recv(&mut back).await.unwrap(), 2);
+                                    assert_eq!(back[..2], [id, n]);
+                                }
+                            })
+                        })
+                        .collect();
+                    for client in clients {
+                        client.await.unwrap();
+                    }
+                    echo.cancel(None);
+                    assert!(echo.await.unwrap_err().is_cancelled());
+                })
+                .expect(what);
+        });
+    });
+}
+
 #[test]
 fn a_hundred_connections_are_echoed() {
     limited(|| {

@@ -305,6 +305,32 @@ fn where_nobody_listens_connections_are_refused() {
 }
 
 #[test]
+fn what_no_simulation_stands_in_for_fails_and_touches_nothing() {
+    on(good(), 10, |_| async {
+        let unsupported = |result: io::Result<()>| {
+            let error = result.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.to_string().contains("simulation"), "{error}");
+        };
+        unsupported(heist::net::UdpSocket::bind("127.0.0.1:0").await.map(drop));
+        #[cfg(unix)]
+        {
+            use heist::net::{UnixDatagram, UnixListener, UnixStream};
+
+            let path = std::env::temp_dir().join(format!("heist-no-sim-{}", std::process::id()));
+            unsupported(UnixListener::bind(&path).map(drop));
+            unsupported(UnixDatagram::bind(&path).map(drop));
+            assert!(!path.exists());
+            unsupported(UnixStream::connect(&path).await.map(drop));
+            unsupported(UnixStream::pair().map(drop));
+            unsupported(heist::pipe::pipe().map(drop));
+            let (_, end) = io::pipe().unwrap();
+            unsupported(heist::pipe::Sender::from_owned_fd(end.into()).map(drop));
+        }
+    });
+}
+
+#[test]
 fn names_are_those_of_the_simulation() {
     on(good(), 50, |sim| async move {
         sim.host("db", [10, 0, 0, 7]);

@@ -10,7 +10,7 @@
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use socket2::Domain;
+use socket2::{Domain, Protocol};
 
 use super::syscalls;
 use crate::source::Async;
@@ -48,7 +48,7 @@ fn resolve_by_system(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 
 #[cfg(not(feature = "sim"))]
 mod kernel_only {
-    use super::{Async, Domain, SocketAddr, io, resolve_by_system, syscalls};
+    use super::{Async, Domain, Protocol, SocketAddr, io, resolve_by_system, syscalls};
     use crate::handle::Handle;
     use crate::source::Ready;
 
@@ -65,7 +65,7 @@ mod kernel_only {
     /// A new socket, non-blocking.
     #[inline(always)]
     pub(in crate::net) fn tcp_socket(domain: Domain) -> io::Result<Fresh> {
-        syscalls::tcp_socket(domain)
+        syscalls::stream_socket(domain, Some(Protocol::TCP))
     }
 
     /// The system's answer.
@@ -96,7 +96,7 @@ mod kernel_only {
 mod simulated {
     use std::fmt;
 
-    use super::{Async, Domain, SocketAddr, io, resolve_by_system, syscalls};
+    use super::{Async, Domain, Protocol, SocketAddr, io, resolve_by_system, syscalls};
     use crate::handle::Handle;
     use crate::sim::{self, Simulated};
     use crate::sys::{AsSource, BorrowedSource, no_simulation};
@@ -105,7 +105,7 @@ mod simulated {
     pub(in crate::net) type Listener = Socket<std::net::TcpListener>;
     pub(in crate::net) type Fresh = Socket<socket2::Socket>;
 
-    pub(in crate::net) enum Socket<K> {
+    pub enum Socket<K> {
         Kernel(K),
         Simulated(Simulated),
     }
@@ -122,7 +122,7 @@ mod simulated {
                 let socket = Simulated::socket(network, domain == Domain::IPV6)?;
                 Ok(Socket::Simulated(socket))
             }
-            None => syscalls::tcp_socket(domain).map(Socket::Kernel),
+            None => syscalls::stream_socket(domain, Some(Protocol::TCP)).map(Socket::Kernel),
         }
     }
 

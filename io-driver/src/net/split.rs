@@ -1,45 +1,47 @@
 //! A stream in two halves, so that two tasks can use it through the I/O traits.
 //!
 //! The halves have the stream's methods of their direction; `AsRef` leads to the stream for the
-//! rest (addresses, options).
+//! rest (addresses, options). What stream it is, TCP's or Unix's, makes no difference.
 
 use std::error::Error;
 use std::fmt;
-use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{Shutdown, SocketAddr};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::tcp_stream::TcpStream;
+use crate::bytes::{Duplex, Reader, WriteCalls, Writer};
+use crate::source::Async;
 
-/// The reading half that [`TcpStream::split`] lends.
+/// The reading half that [`TcpStream::split`] lends, or another stream's `split`.
 #[derive(Debug)]
-pub struct ReadHalf<'a>(&'a TcpStream);
+pub struct ReadHalf<'a, S: Duplex = TcpStream>(&'a S);
 
-/// The writing half that [`TcpStream::split`] lends. Dropping it leaves the stream open.
+/// The writing half that [`TcpStream::split`] lends, or another stream's `split`. Dropping it leaves the stream open.
 #[derive(Debug)]
-pub struct WriteHalf<'a>(&'a TcpStream);
+pub struct WriteHalf<'a, S: Duplex = TcpStream>(&'a S);
 
-pub(super) fn borrowed(stream: &mut TcpStream) -> (ReadHalf<'_>, WriteHalf<'_>) {
+pub(super) fn borrowed<S: Duplex>(stream: &mut S) -> (ReadHalf<'_, S>, WriteHalf<'_, S>) {
     (ReadHalf(stream), WriteHalf(stream))
 }
 
-/// The reading half that [`TcpStream::into_split`] makes.
+/// The reading half that [`TcpStream::into_split`] makes, or another stream's `into_split`.
 #[derive(Debug)]
-pub struct OwnedReadHalf {
-    stream: Arc<TcpStream>,
+pub struct OwnedReadHalf<S: Duplex = TcpStream> {
+    stream: Arc<S>,
 }
 
-/// The writing half that [`TcpStream::into_split`] makes.
+/// The writing half that [`TcpStream::into_split`] makes, or another stream's `into_split`.
 ///
 /// Dropping it ends the stream for the peer (`Shutdown::Write`); [`forget`](Self::forget) does
 /// not.
 #[derive(Debug)]
-pub struct OwnedWriteHalf {
-    stream: Arc<TcpStream>,
+pub struct OwnedWriteHalf<S: Duplex = TcpStream> {
+    stream: Arc<S>,
     shutdown_on_drop: bool,
 }
 
-pub(super) fn owned(stream: TcpStream) -> (OwnedReadHalf, OwnedWriteHalf) {
+pub(super) fn owned<S: Duplex>(stream: S) -> (OwnedReadHalf<S>, OwnedWriteHalf<S>) {
     let stream = Arc::new(stream);
     let reader = OwnedReadHalf {
         stream: stream.clone(),
@@ -51,13 +53,13 @@ pub(super) fn owned(stream: TcpStream) -> (OwnedReadHalf, OwnedWriteHalf) {
     (reader, writer)
 }
 
-impl OwnedReadHalf {
+impl<S: Duplex> OwnedReadHalf<S> {
     /// Puts the two halves of one stream together again.
     ///
     /// # Errors
     ///
     /// Gives both halves back if they are not of one stream.
-    pub fn reunite(self, writer: OwnedWriteHalf) -> Result<TcpStream, ReuniteError> {
+    pub fn reunite(self, writer: OwnedWriteHalf<S>) -> Result<S, ReuniteError<S>> {
         if !Arc::ptr_eq(&self.stream, &writer.stream) {
             return Err(ReuniteError(self, writer));
         }
@@ -69,13 +71,13 @@ impl OwnedReadHalf {
     }
 }
 
-impl OwnedWriteHalf {
+impl<S: Duplex> OwnedWriteHalf<S> {
     /// Puts the two halves of one stream together again.
     ///
     /// # Errors
     ///
     /// Gives both halves back if they are not of one stream.
-    pub fn reunite(self, reader: OwnedReadHalf) -> Result<TcpStream, ReuniteError> {
+    pub fn reunite(self, reader: OwnedReadHalf<S>) -> Result<S, ReuniteError<S>> {
         reader.reunite(self)
     }
 
@@ -85,148 +87,96 @@ impl OwnedWriteHalf {
     }
 }
 
-impl Drop for OwnedWriteHalf {
+impl<S: Duplex> Drop for OwnedWriteHalf<S> {
     fn drop(&mut self) {
         if self.shutdown_on_drop {
             // An error says that the connection is gone, which is as good.
-            let _ = self.stream.shutdown(Shutdown::Write);
+            let _ = self.shutdown();
         }
     }
 }
 
 /// Two halves that do not belong to one stream. Returned by [`OwnedReadHalf::reunite`].
 #[derive(Debug)]
-pub struct ReuniteError(OwnedReadHalf, OwnedWriteHalf);
+pub struct ReuniteError<S: Duplex = TcpStream>(OwnedReadHalf<S>, OwnedWriteHalf<S>);
 
-impl ReuniteError {
+impl<S: Duplex> ReuniteError<S> {
     /// The halves, as they were passed in.
     #[must_use]
-    pub fn into_halves(self) -> (OwnedReadHalf, OwnedWriteHalf) {
+    pub fn into_halves(self) -> (OwnedReadHalf<S>, OwnedWriteHalf<S>) {
         (self.0, self.1)
     }
 }
 
-impl fmt::Display for ReuniteError {
+impl<S: Duplex> fmt::Display for ReuniteError<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the two halves are of different streams; reunite those of one `into_split`")
     }
 }
 
-impl Error for ReuniteError {}
+impl<S: Duplex + fmt::Debug> Error for ReuniteError<S> {}
 
-impl AsRef<TcpStream> for ReadHalf<'_> {
-    fn as_ref(&self) -> &TcpStream {
-        self.0
-    }
-}
-
-impl AsRef<TcpStream> for WriteHalf<'_> {
-    fn as_ref(&self) -> &TcpStream {
-        self.0
-    }
-}
-
-impl AsRef<TcpStream> for OwnedReadHalf {
-    fn as_ref(&self) -> &TcpStream {
-        &self.stream
-    }
-}
-
-impl AsRef<TcpStream> for OwnedWriteHalf {
-    fn as_ref(&self) -> &TcpStream {
-        &self.stream
-    }
-}
-
-macro_rules! read_methods {
-    ($($half:ty),*) => {$(
-        impl $half {
-            /// See [`TcpStream::read`], also for errors and cancel safety.
-            pub async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-                self.as_ref().read(buf).await
-            }
-
-            /// See [`TcpStream::read_vectored`], also for errors and cancel safety.
-            pub async fn read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-                self.as_ref().read_vectored(bufs).await
-            }
-
-            /// See [`TcpStream::read_exact`], also for errors and cancel safety.
-            pub async fn read_exact(&self, buf: &mut [u8]) -> io::Result<()> {
-                self.as_ref().read_exact(buf).await
-            }
-
-            /// See [`TcpStream::peek`], also for errors and cancel safety.
-            pub async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-                self.as_ref().peek(buf).await
-            }
-
-            /// See [`TcpStream::readable`], also for errors and cancel safety.
-            pub async fn readable(&self) -> io::Result<()> {
-                self.as_ref().readable().await
-            }
-
-            /// See [`TcpStream::try_read`], also for errors.
-            pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
-                self.as_ref().try_read(buf)
+/// Leads from a half to its stream.
+macro_rules! half {
+    ([$half:ty] $side:ident::$end:ident, $it:ident => $stream:expr) => {
+        impl<S: Duplex> AsRef<S> for $half {
+            fn as_ref(&self) -> &S {
+                let $it = self;
+                $stream
             }
         }
-    )*};
+
+        impl<S: Duplex> $side for $half {
+            type Calls = <S as $side>::Calls;
+
+            fn $end(&self) -> &Async<Self::Calls> {
+                self.as_ref().$end()
+            }
+        }
+    };
 }
 
-macro_rules! write_methods {
+half!([ReadHalf<'_, S>] Reader::read_end, it => it.0);
+half!([OwnedReadHalf<S>] Reader::read_end, it => &it.stream);
+half!([WriteHalf<'_, S>] Writer::write_end, it => it.0);
+half!([OwnedWriteHalf<S>] Writer::write_end, it => &it.stream);
+
+macro_rules! shutdown {
     ($($half:ty),*) => {$(
-        impl $half {
-            /// See [`TcpStream::write`], also for errors and cancel safety.
-            pub async fn write(&self, buf: &[u8]) -> io::Result<usize> {
-                self.as_ref().write(buf).await
-            }
-
-            /// See [`TcpStream::write_vectored`], also for errors and cancel safety.
-            pub async fn write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-                self.as_ref().write_vectored(bufs).await
-            }
-
-            /// See [`TcpStream::write_all`], also for errors and cancel safety.
-            pub async fn write_all(&self, buf: &[u8]) -> io::Result<()> {
-                self.as_ref().write_all(buf).await
-            }
-
-            /// See [`TcpStream::writable`], also for errors and cancel safety.
-            pub async fn writable(&self) -> io::Result<()> {
-                self.as_ref().writable().await
-            }
-
-            /// See [`TcpStream::try_write`], also for errors.
-            pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-                self.as_ref().try_write(buf)
-            }
-
+        impl<S: Duplex> $half {
             /// Ends the stream for the peer; see [`TcpStream::shutdown`], also for errors.
             #[doc(alias = "write_eof")]
             pub fn shutdown(&self) -> io::Result<()> {
-                self.as_ref().shutdown(Shutdown::Write)
+                self.write_end().get_ref().end()
             }
         }
     )*};
 }
 
-macro_rules! both_methods {
-    ($($half:ty),*) => {$(
+shutdown!(WriteHalf<'_, S>, OwnedWriteHalf<S>);
+
+macro_rules! addresses {
+    ($stream:ty, $addr:ty: $($half:ty),*) => {$(
         impl $half {
-            /// This end's address; see [`TcpStream::local_addr`], also for errors.
-            pub fn local_addr(&self) -> io::Result<SocketAddr> {
+            /// This end's address; see the stream's `local_addr`, also for errors.
+            pub fn local_addr(&self) -> io::Result<$addr> {
                 self.as_ref().local_addr()
             }
 
-            /// The other end's address; see [`TcpStream::peer_addr`], also for errors.
-            pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+            /// The other end's address; see the stream's `peer_addr`, also for errors.
+            pub fn peer_addr(&self) -> io::Result<$addr> {
                 self.as_ref().peer_addr()
             }
         }
     )*};
+    ($stream:ty, $addr:ty) => {
+        addresses!(
+            $stream, $addr: ReadHalf<'_, $stream>, OwnedReadHalf<$stream>,
+            WriteHalf<'_, $stream>, OwnedWriteHalf<$stream>
+        );
+    };
 }
 
-read_methods!(ReadHalf<'_>, OwnedReadHalf);
-write_methods!(WriteHalf<'_>, OwnedWriteHalf);
-both_methods!(ReadHalf<'_>, OwnedReadHalf, WriteHalf<'_>, OwnedWriteHalf);
+addresses!(TcpStream, SocketAddr);
+#[cfg(unix)]
+addresses!(super::UnixStream, std::os::unix::net::SocketAddr);

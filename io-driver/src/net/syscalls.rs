@@ -6,7 +6,11 @@
 
 use std::io;
 
-pub(super) use imp::{accept, send_vectored, tcp_socket};
+use socket2::SockRef;
+
+#[cfg(unix)]
+pub(super) use imp::accept_unix;
+pub(super) use imp::{accept, send, send_vectored, stream_socket};
 
 /// Whether a failed `connect` goes on in the background. An interrupted one does, too.
 #[cfg(unix)]
@@ -20,6 +24,20 @@ pub(super) fn connect_goes_on(error: &io::Error) -> bool {
 #[cfg(windows)]
 pub(super) fn connect_goes_on(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
+}
+
+/// Asks whether a connect in the background has ended: "would block" as long as it has not.
+pub(super) fn connected(socket: &SockRef<'_>) -> io::Result<()> {
+    if let Some(error) = socket.take_error()? {
+        return Err(error);
+    }
+    match socket.peer_addr() {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Where one call makes the descriptor as it is needed.
@@ -37,11 +55,14 @@ mod imp {
     use std::net::{SocketAddr, TcpListener, TcpStream};
 
     use rustix::net::{SendFlags, SocketFlags, acceptfrom_with};
-    use socket2::{Domain, Protocol, SockRef, Socket, Type};
+    use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
     /// A new stream socket, non-blocking and close-on-exec.
-    pub(in super::super) fn tcp_socket(domain: Domain) -> io::Result<Socket> {
-        Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))
+    pub(in super::super) fn stream_socket(
+        domain: Domain,
+        protocol: Option<Protocol>,
+    ) -> io::Result<Socket> {
+        Socket::new(domain, Type::STREAM.nonblocking(), protocol)
     }
 
     /// Takes a connection from the listener's queue, non-blocking and close-on-exec.
@@ -54,12 +75,20 @@ mod imp {
         Ok((stream, SocketAddr::try_from(peer)?))
     }
 
+    /// Takes a connection from the listener's queue, non-blocking and close-on-exec.
+    pub(in super::super) fn accept_unix(listener: &SockRef<'_>) -> io::Result<(Socket, SockAddr)> {
+        listener.accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)
+    }
+
+    pub(in super::super) fn send(socket: &SockRef<'_>, buf: &[u8]) -> io::Result<usize> {
+        socket.send_with_flags(buf, SendFlags::NOSIGNAL.bits() as _)
+    }
+
     pub(in super::super) fn send_vectored(
-        stream: &TcpStream,
+        socket: &SockRef<'_>,
         bufs: &[IoSlice<'_>],
     ) -> io::Result<usize> {
-        let flags = SendFlags::NOSIGNAL.bits() as _;
-        SockRef::from(stream).send_vectored_with_flags(bufs, flags)
+        socket.send_vectored_with_flags(bufs, SendFlags::NOSIGNAL.bits() as _)
     }
 }
 
@@ -74,14 +103,19 @@ mod imp {
     target_os = "openbsd",
 )))]
 mod imp {
-    use std::io::{self, IoSlice, Write};
+    use std::io::{self, IoSlice};
     use std::net::{SocketAddr, TcpListener, TcpStream};
 
+    #[cfg(unix)]
+    use socket2::SockAddr;
     use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
     /// A new stream socket, non-blocking and close-on-exec.
-    pub(in super::super) fn tcp_socket(domain: Domain) -> io::Result<Socket> {
-        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    pub(in super::super) fn stream_socket(
+        domain: Domain,
+        protocol: Option<Protocol>,
+    ) -> io::Result<Socket> {
+        let socket = Socket::new(domain, Type::STREAM, protocol)?;
         socket.set_nonblocking(true)?;
         Ok(socket)
     }
@@ -94,11 +128,24 @@ mod imp {
         Ok((socket.into(), peer))
     }
 
+    /// Takes a connection from the listener's queue, non-blocking and close-on-exec.
+    #[cfg(unix)]
+    pub(in super::super) fn accept_unix(listener: &SockRef<'_>) -> io::Result<(Socket, SockAddr)> {
+        let (socket, peer) = listener.accept()?;
+        socket.set_nonblocking(true)?;
+        Ok((socket, peer))
+    }
+
     /// Relies on `SO_NOSIGPIPE` where there is SIGPIPE: std and socket2 set it on every socket.
+    pub(in super::super) fn send(socket: &SockRef<'_>, buf: &[u8]) -> io::Result<usize> {
+        socket.send(buf)
+    }
+
+    /// Like [`send`].
     pub(in super::super) fn send_vectored(
-        mut stream: &TcpStream,
+        socket: &SockRef<'_>,
         bufs: &[IoSlice<'_>],
     ) -> io::Result<usize> {
-        stream.write_vectored(bufs)
+        socket.send_vectored(bufs)
     }
 }

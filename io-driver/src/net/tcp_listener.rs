@@ -1,22 +1,18 @@
 //! The listening side: `bind`, and an `accept` that outlives shortages.
 
-use std::fmt;
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-use parking_lot::Mutex;
-
-use super::backoff::{Backoff, Verdict};
+use super::acceptor::{AcceptStats, Acceptor, Queue};
 use super::lookup::{ToSocketAddrs, lookup_host};
+use super::no_address;
 use super::seam::{self, Listener, Stream, kernel, of_kernel};
 use super::tcp_socket::TcpSocket;
 use super::tcp_stream::TcpStream;
 use super::transfer;
+use crate::descriptor::descriptor;
 use crate::source::Async;
-use crate::time::{Sleep, sleep};
 
 /// How many connections may wait to be accepted: room for a burst while all workers are busy. The
 /// common choice of servers; systems lower it to their own limit (4096 on Linux).
@@ -45,10 +41,7 @@ const BACKLOG: u32 = 1024;
 /// ```
 #[doc(alias = "start_server")]
 pub struct TcpListener {
-    io: Async<Listener>,
-    backoff: Backoff,
-    /// What `poll_accept` waits for after a shortage.
-    deferral: Mutex<Option<Pin<Box<Sleep>>>>,
+    acceptor: Acceptor<Listener>,
 }
 
 impl TcpListener {
@@ -109,11 +102,8 @@ impl TcpListener {
     }
 
     fn from_async(io: Async<Listener>) -> TcpListener {
-        TcpListener {
-            io,
-            backoff: Backoff::default(),
-            deferral: Mutex::new(None),
-        }
+        let acceptor = Acceptor::new(io);
+        TcpListener { acceptor }
     }
 
     /// Gives the listener back to std. It stays non-blocking.
@@ -122,7 +112,7 @@ impl TcpListener {
     ///
     /// The driver's if it cannot be deregistered.
     pub fn into_std(self) -> io::Result<std::net::TcpListener> {
-        let listener = kernel!(self.io.into_inner()?, it => seam::no_descriptor(it));
+        let listener = kernel!(self.acceptor.into_inner()?, it => seam::no_descriptor(it));
         Ok(listener)
     }
 
@@ -138,14 +128,7 @@ impl TcpListener {
     /// Safe: no connection is lost. A call that was dropped has not taken one from the queue.
     #[doc(alias = "sock_accept")]
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        loop {
-            match self.judge(self.io.read_with(transfer::accept).await) {
-                Ok(connection) => return Ok(connection),
-                Err((_, Verdict::Again)) => {}
-                Err((_, Verdict::After(wait))) => sleep(wait).await,
-                Err((error, Verdict::Fail)) => return Err(error),
-            }
-        }
+        self.acceptor.accept().await
     }
 
     /// The poll form of [`accept`](Self::accept), for one task at a time: only the last waker is
@@ -155,64 +138,13 @@ impl TcpListener {
     ///
     /// Those of [`accept`](Self::accept).
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        loop {
-            ready!(self.poll_deferral(cx));
-            let accepted = ready!(self.io.poll_read_with(cx, transfer::accept));
-            match self.judge(accepted) {
-                Ok(connection) => return Poll::Ready(Ok(connection)),
-                Err((_, Verdict::Again)) => {}
-                Err((_, Verdict::After(wait))) => self.defer(wait),
-                Err((error, Verdict::Fail)) => return Poll::Ready(Err(error)),
-            }
-        }
-    }
-
-    #[cold]
-    fn defer(&self, wait: std::time::Duration) {
-        let nap = Box::pin(sleep(wait));
-        let old = self.deferral.lock().replace(nap);
-        drop(old);
-    }
-
-    /// The sleep is polled outside of the lock: it clones a waker, which is foreign code.
-    fn poll_deferral(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let deferral = self.deferral.lock().take();
-        if let Some(mut nap) = deferral
-            && nap.as_mut().poll(cx).is_pending()
-        {
-            let old = self.deferral.lock().replace(nap);
-            drop(old);
-            return Poll::Pending;
-        }
-        Poll::Ready(())
-    }
-
-    /// Registers what was accepted, and says what to do about an error.
-    fn judge(
-        &self,
-        accepted: io::Result<(Stream, SocketAddr)>,
-    ) -> Result<(TcpStream, SocketAddr), (io::Error, Verdict)> {
-        let registered =
-            accepted.and_then(|(stream, peer)| Ok((TcpStream::from_nonblocking(stream)?, peer)));
-        match registered {
-            Ok(connection) => {
-                self.backoff.accepted();
-                Ok(connection)
-            }
-            Err(error) => {
-                let verdict = self.backoff.failed(&error);
-                Err((error, verdict))
-            }
-        }
+        self.acceptor.poll_accept(cx)
     }
 
     /// How often accepting was put off, and how many connections failed in the queue.
     #[must_use]
     pub fn accept_stats(&self) -> AcceptStats {
-        AcceptStats {
-            deferred: self.backoff.deferred(),
-            aborted: self.backoff.aborted(),
-        }
+        self.acceptor.stats()
     }
 
     /// The address that is listened on.
@@ -221,7 +153,7 @@ impl TcpListener {
     ///
     /// The system's.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        kernel!(self.io.get_ref(), it => it.local_addr()).local_addr()
+        kernel!(self.acceptor.get_ref(), it => it.local_addr()).local_addr()
     }
 
     /// The time to live of packets that are sent to new connections.
@@ -230,7 +162,7 @@ impl TcpListener {
     ///
     /// The system's.
     pub fn ttl(&self) -> io::Result<u32> {
-        kernel!(self.io.get_ref(), it => it.get(|options| options.ttl)).ttl()
+        kernel!(self.acceptor.get_ref(), it => it.get(|options| options.ttl)).ttl()
     }
 
     /// Sets the time to live of packets, in hops, up to 255.
@@ -239,7 +171,7 @@ impl TcpListener {
     ///
     /// The system's.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        kernel!(self.io.get_ref(), it => it.set_ttl(ttl)).set_ttl(ttl)
+        kernel!(self.acceptor.get_ref(), it => it.set_ttl(ttl)).set_ttl(ttl)
     }
 
     /// Takes the socket's pending error (`SO_ERROR`), if there is one.
@@ -248,59 +180,21 @@ impl TcpListener {
     ///
     /// The system's, if it cannot tell.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        kernel!(self.io.get_ref(), it => it.take_error()).take_error()
+        kernel!(self.acceptor.get_ref(), it => it.take_error()).take_error()
     }
 }
 
-/// The error for a name that has no addresses.
-#[cold]
-pub(super) fn no_address() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidInput,
-        "no address to use: the name or the list has none",
-    )
-}
+impl Queue for Listener {
+    type Taken = (Stream, SocketAddr);
+    type Connection = (TcpStream, SocketAddr);
 
-/// What [`TcpListener::accept`] has endured. Both numbers only grow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct AcceptStats {
-    /// Attempts put off for want of descriptors or memory. Each was tried again later.
-    pub deferred: u64,
-    /// Connections that failed before they could be accepted.
-    pub aborted: u64,
-}
+    fn take(&self) -> io::Result<(Stream, SocketAddr)> {
+        transfer::accept(self)
+    }
 
-impl fmt::Debug for TcpListener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.io.get_ref().fmt(f)
+    fn admit((stream, peer): (Stream, SocketAddr)) -> io::Result<(TcpStream, SocketAddr)> {
+        Ok((TcpStream::from_nonblocking(stream)?, peer))
     }
 }
 
-#[cfg(unix)]
-impl std::os::fd::AsFd for TcpListener {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.io.get_ref().as_fd()
-    }
-}
-
-#[cfg(unix)]
-impl std::os::fd::AsRawFd for TcpListener {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        std::os::fd::AsFd::as_fd(self).as_raw_fd()
-    }
-}
-
-#[cfg(windows)]
-impl std::os::windows::io::AsSocket for TcpListener {
-    fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
-        self.io.get_ref().as_socket()
-    }
-}
-
-#[cfg(windows)]
-impl std::os::windows::io::AsRawSocket for TcpListener {
-    fn as_raw_socket(&self) -> std::os::windows::io::RawSocket {
-        std::os::windows::io::AsSocket::as_socket(self).as_raw_socket()
-    }
-}
+descriptor!(TcpListener, it => it.acceptor.get_ref());

@@ -1,6 +1,5 @@
 //! A TCP socket before it becomes a listener or a stream, for options that must be set early.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,6 +10,7 @@ use super::seam::{self, Fresh, kernel, of_kernel};
 use super::syscalls;
 use super::tcp_listener::TcpListener;
 use super::tcp_stream::TcpStream;
+use crate::descriptor::descriptor;
 
 /// A TCP socket that is not yet connected and does not yet listen.
 ///
@@ -245,39 +245,7 @@ impl TcpSocket {
     }
 }
 
-impl fmt::Debug for TcpSocket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.socket.fmt(f)
-    }
-}
-
-#[cfg(unix)]
-impl std::os::fd::AsFd for TcpSocket {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
-#[cfg(unix)]
-impl std::os::fd::AsRawFd for TcpSocket {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        std::os::fd::AsFd::as_fd(self).as_raw_fd()
-    }
-}
-
-#[cfg(windows)]
-impl std::os::windows::io::AsSocket for TcpSocket {
-    fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
-        self.socket.as_socket()
-    }
-}
-
-#[cfg(windows)]
-impl std::os::windows::io::AsRawSocket for TcpSocket {
-    fn as_raw_socket(&self) -> std::os::windows::io::RawSocket {
-        std::os::windows::io::AsSocket::as_socket(self).as_raw_socket()
-    }
-}
+descriptor!(TcpSocket, it => &it.socket);
 
 /// How an idle connection is probed, so that a peer that has vanished is noticed.
 ///

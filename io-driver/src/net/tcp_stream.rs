@@ -2,18 +2,17 @@
 
 mod options;
 
-use std::fmt;
-use std::io::{self, IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::task::{Context, Poll};
 
 use super::lookup::{ToSocketAddrs, lookup_host};
+use super::no_address;
 use super::seam::{self, Stream, kernel, of_kernel};
 use super::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
-use super::tcp_listener::no_address;
 use super::tcp_socket::TcpSocket;
-use super::{transfer, uninit};
+use super::transfer;
+use crate::bytes::{Reader, Writer};
+use crate::descriptor::descriptor;
 use crate::source::Async;
 
 /// A TCP connection.
@@ -144,222 +143,8 @@ impl TcpStream {
     }
 }
 
-/// Reading.
+/// Ending.
 impl TcpStream {
-    /// Reads at most `buf.len()` bytes, and returns how many. 0 is the end of the stream, unless
-    /// `buf` is empty.
-    ///
-    /// # Errors
-    ///
-    /// `ConnectionReset`, or another of the system's.
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: nothing has been read when the future is dropped.
-    #[doc(alias = "sock_recv")]
-    #[doc(alias = "sock_recv_into")]
-    pub async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        if buf.is_empty() {
-            return Ok(0);
-        }
-        let buf = uninit::of_init(buf);
-        let len = buf.len();
-        self.io.read_some(len, |io| transfer::recv(io, buf)).await
-    }
-
-    /// Reads into several buffers, one after the other, with one call. Returns how many bytes.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`read`](Self::read).
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: nothing has been read when the future is dropped.
-    pub async fn read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let (bufs, len) = transfer::acceptable_mut(bufs);
-        if len == 0 {
-            return Ok(0);
-        }
-        self.io
-            .read_some(len, |io| transfer::recv_vectored(io, bufs))
-            .await
-    }
-
-    /// Fills all of `buf`.
-    ///
-    /// # Errors
-    ///
-    /// `UnexpectedEof` if the stream ends before; those of [`read`](Self::read).
-    ///
-    /// # Cancel safety
-    ///
-    /// Not safe: bytes that have arrived before the drop are in `buf`, and nobody knows how many.
-    #[doc(alias = "readexactly")]
-    pub async fn read_exact(&self, mut buf: &mut [u8]) -> io::Result<()> {
-        while !buf.is_empty() {
-            match self.read(buf).await? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                n => buf = &mut buf[n..],
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads without taking: the next read gets the same bytes. Returns how many; 0 is the end of
-    /// the stream, unless `buf` is empty.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`read`](Self::read).
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe.
-    pub async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        if buf.is_empty() {
-            return Ok(0);
-        }
-        self.io.read_with(|io| transfer::peek(io, buf)).await
-    }
-
-    /// Waits until reading would probably not have to wait: bytes, the end of the stream, or an
-    /// error are there.
-    ///
-    /// # Errors
-    ///
-    /// The driver's, when it has shut down.
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe.
-    #[doc(alias = "add_reader")]
-    pub async fn readable(&self) -> io::Result<()> {
-        seam::readable(&self.io).await
-    }
-
-    /// Reads what is there, without waiting. For use after [`readable`](Self::readable), but it
-    /// always asks the kernel, and so also finds what the driver has not heard of yet.
-    ///
-    /// # Errors
-    ///
-    /// `WouldBlock` if nothing is there; those of [`read`](Self::read).
-    pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        if buf.is_empty() {
-            return Ok(0);
-        }
-        transfer::recv(self.io.get_ref(), uninit::of_init(buf))
-    }
-
-    /// The one read path of the I/O traits. On `Ok(n)`, the first `n` bytes of `buf` are
-    /// initialised.
-    pub(super) fn poll_recv(
-        &self,
-        cx: &mut Context<'_>,
-        buf: &mut [MaybeUninit<u8>],
-    ) -> Poll<io::Result<usize>> {
-        if buf.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        let len = buf.len();
-        self.io
-            .poll_read_some(cx, len, |io| transfer::recv(io, buf))
-    }
-
-    pub(super) fn poll_recv_vectored(
-        &self,
-        cx: &mut Context<'_>,
-        bufs: &mut [IoSliceMut<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let (bufs, len) = transfer::acceptable_mut(bufs);
-        if len == 0 {
-            return Poll::Ready(Ok(0));
-        }
-        self.io
-            .poll_read_some(cx, len, |io| transfer::recv_vectored(io, bufs))
-    }
-}
-
-/// Writing.
-impl TcpStream {
-    /// Writes a part of `buf`, as much as fits, and returns how many bytes.
-    ///
-    /// # Errors
-    ///
-    /// `BrokenPipe` or `ConnectionReset` if the peer is gone, or another of the system's. There is
-    /// no signal.
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: nothing has been written when the future is dropped.
-    pub async fn write(&self, buf: &[u8]) -> io::Result<usize> {
-        let len = buf.len();
-        self.io.write_some(len, |io| transfer::send(io, buf)).await
-    }
-
-    /// Writes a part of several buffers, one after the other, with one call. Returns how many
-    /// bytes.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`write`](Self::write).
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: nothing has been written when the future is dropped.
-    #[doc(alias = "writelines")]
-    pub async fn write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let (bufs, len) = transfer::acceptable(bufs);
-        self.io
-            .write_some(len, |io| transfer::send_vectored(io, bufs))
-            .await
-    }
-
-    /// Writes all of `buf`.
-    ///
-    /// # Errors
-    ///
-    /// `WriteZero` if the system takes nothing any more; those of [`write`](Self::write).
-    ///
-    /// # Cancel safety
-    ///
-    /// Not safe: a part of `buf` may have been written before the drop, and nobody knows how much.
-    #[doc(alias = "sock_sendall")]
-    #[doc(alias = "drain")]
-    pub async fn write_all(&self, mut buf: &[u8]) -> io::Result<()> {
-        while !buf.is_empty() {
-            match self.write(buf).await? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                n => buf = &buf[n..],
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits until writing would probably not have to wait: there is room, or an error.
-    ///
-    /// # Errors
-    ///
-    /// The driver's, when it has shut down.
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe.
-    #[doc(alias = "add_writer")]
-    pub async fn writable(&self) -> io::Result<()> {
-        seam::writable(&self.io).await
-    }
-
-    /// Writes what fits, without waiting. For use after [`writable`](Self::writable), but it
-    /// always asks the kernel.
-    ///
-    /// # Errors
-    ///
-    /// `WouldBlock` if nothing fits; those of [`write`](Self::write).
-    pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-        transfer::send(self.io.get_ref(), buf)
-    }
-
     /// Ends one direction, or both. After `Shutdown::Write` the peer reads the end of the stream,
     /// and this side can still read.
     ///
@@ -370,30 +155,21 @@ impl TcpStream {
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         kernel!(self.io.get_ref(), it => it.shutdown(how)).shutdown(how)
     }
+}
 
-    /// The one write path of the I/O traits.
-    pub(super) fn poll_send(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let len = buf.len();
-        self.io
-            .poll_write_some(cx, len, |io| transfer::send(io, buf))
+impl Reader for TcpStream {
+    type Calls = Stream;
+
+    fn read_end(&self) -> &Async<Stream> {
+        &self.io
     }
+}
 
-    pub(super) fn poll_send_vectored(
-        &self,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let (bufs, len) = transfer::acceptable(bufs);
-        self.io
-            .poll_write_some(cx, len, |io| transfer::send_vectored(io, bufs))
-    }
+impl Writer for TcpStream {
+    type Calls = Stream;
 
-    /// The I/O traits' way to end a stream: all is well if the connection is gone already.
-    pub(super) fn close_write(&self) -> io::Result<()> {
-        match self.shutdown(Shutdown::Write) {
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-            result => result,
-        }
+    fn write_end(&self) -> &Async<Stream> {
+        &self.io
     }
 }
 
@@ -403,36 +179,4 @@ impl AsRef<TcpStream> for TcpStream {
     }
 }
 
-impl fmt::Debug for TcpStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.io.get_ref().fmt(f)
-    }
-}
-
-#[cfg(unix)]
-impl std::os::fd::AsFd for TcpStream {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.io.get_ref().as_fd()
-    }
-}
-
-#[cfg(unix)]
-impl std::os::fd::AsRawFd for TcpStream {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        std::os::fd::AsFd::as_fd(self).as_raw_fd()
-    }
-}
-
-#[cfg(windows)]
-impl std::os::windows::io::AsSocket for TcpStream {
-    fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
-        self.io.get_ref().as_socket()
-    }
-}
-
-#[cfg(windows)]
-impl std::os::windows::io::AsRawSocket for TcpStream {
-    fn as_raw_socket(&self) -> std::os::windows::io::RawSocket {
-        std::os::windows::io::AsSocket::as_socket(self).as_raw_socket()
-    }
-}
+descriptor!(TcpStream, it => it.io.get_ref());

@@ -141,7 +141,7 @@ fn placeholder() -> io::Result<&'static Socket> {
 }
 
 /// A socket of a simulated network. Dropping it closes it.
-pub(crate) struct Simulated {
+pub struct Simulated {
     network: Arc<Network>,
     id: Id,
     placeholder: &'static Socket,

@@ -67,8 +67,7 @@ impl<T: AsSource> Async<T> {
     /// The descriptor cannot be polled, is registered already, the current driver has shut down,
     /// or there is none and the fallback driver could not be started.
     pub fn new(io: T) -> io::Result<Async<T>> {
-        rustix::io::ioctl_fionbio(&io, true)?;
-        Async::new_nonblocking(io)
+        Async::taken(io, Handle::current()?)
     }
 
     /// As [`new`](Async::new), for a descriptor that is non-blocking already. If it is not,
@@ -91,6 +90,28 @@ impl<T: AsSource> Async<T> {
         // the registration by the invariant of the field, and in `into_inner`.
         let registration = unsafe { Registration::new(handle, borrow(&io))? };
         Ok(Async { registration, io })
+    }
+
+    /// Makes a descriptor of the kernel's, makes it non-blocking and registers it with the current
+    /// driver. Inside a simulation it is not made: no simulation stands in for its kind.
+    pub(crate) fn of_kernel(make: impl FnOnce() -> io::Result<T>) -> io::Result<Async<T>> {
+        let handle = Handle::of_kernel()?;
+        Async::taken(make()?, handle)
+    }
+
+    /// As [`of_kernel`](Async::of_kernel), for two that are made by one call.
+    #[cfg(unix)]
+    pub(crate) fn pair_of_kernel<U: AsSource>(
+        make: impl FnOnce() -> io::Result<(T, U)>,
+    ) -> io::Result<(Async<T>, Async<U>)> {
+        let handle = Handle::of_kernel()?;
+        let (a, b) = make()?;
+        Ok((Async::taken(a, handle.clone())?, Async::taken(b, handle)?))
+    }
+
+    fn taken(io: T, handle: Handle) -> io::Result<Async<T>> {
+        rustix::io::ioctl_fionbio(&io, true)?;
+        Async::with_handle(io, handle)
     }
 
     /// As [`with_handle`](Async::with_handle), for what only has a descriptor that stands for one: its events are a simulation's to report, for the token
@@ -306,6 +327,31 @@ impl<T: AsSource> Async<T> {
     /// Gives nothing, so loses nothing.
     pub fn writable(&self) -> Ready<'_, T> {
         TryIo::new(self, Direction::Write, None, probe_write)
+    }
+
+    /// The poll form of [`readable`](Async::readable): only the last task to have polled is woken.
+    ///
+    /// # Errors
+    ///
+    /// As for [`readable`](Async::readable).
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_with(Direction::Read, None, probe_read, cx)
+    }
+
+    /// The poll form of [`writable`](Async::writable): only the last task to have polled is woken.
+    ///
+    /// # Errors
+    ///
+    /// As for [`writable`](Async::writable).
+    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_with(Direction::Write, None, probe_write, cx)
+    }
+
+    /// Lets the first read wait for an event instead of trying: for a descriptor that answers with
+    /// the end of the stream before its stream has begun. Only for one that nobody has used yet.
+    #[cfg(unix)]
+    pub(crate) fn await_beginning(&self) {
+        self.registration.source.doubt_readable();
     }
 
     fn poll_with<R>(

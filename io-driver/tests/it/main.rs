@@ -11,3 +11,5 @@ mod streams;
 mod support;
 mod timers;
 mod turns;
+#[cfg(target_os = "linux")]
+mod unix;

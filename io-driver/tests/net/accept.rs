@@ -2,18 +2,17 @@
 
 use super::*;
 
-#[test]
-fn many_acceptors_share_a_listener() {
-    const ACCEPTORS: usize = 8;
-    const CONNECTIONS: usize = 200;
-    on_both_paths(|rig| {
-        let listener = Arc::new(rig.block_on(TcpListener::bind(LOOPBACK)).unwrap());
-        let addr = listener.local_addr().unwrap();
+/// Connections, each told apart by a byte, go to several who accept on one listener.
+macro_rules! acceptors_share {
+    ($rig:ident, $listener:expr, $connect:expr) => {
+        const ACCEPTORS: usize = 8;
+        const CONNECTIONS: usize = 200;
+        let listener = Arc::new($listener);
         let claimed = Arc::new(AtomicUsize::new(0));
         let acceptors: Vec<_> = (0..ACCEPTORS)
             .map(|_| {
                 let (listener, claimed) = (listener.clone(), claimed.clone());
-                rig.spawn(async move {
+                $rig.spawn(async move {
                     // Relaxed: each claims a different number, which is all that counts.
                     while claimed.fetch_add(1, Ordering::Relaxed) < CONNECTIONS {
                         let (stream, _) = listener.accept().await.unwrap();
@@ -24,9 +23,9 @@ fn many_acceptors_share_a_listener() {
                 })
             })
             .collect();
-        rig.block_on(async {
+        $rig.block_on(async {
             for n in 0..CONNECTIONS {
-                let stream = TcpStream::connect(addr).await.unwrap();
+                let stream = $connect(&*listener).await.unwrap();
                 stream.write_all(&[n as u8]).await.unwrap();
                 let mut byte = [0];
                 stream.read_exact(&mut byte).await.unwrap();
@@ -37,6 +36,31 @@ fn many_acceptors_share_a_listener() {
             acceptor.join().unwrap();
         }
         assert_eq!(listener.accept_stats().deferred, 0);
+    };
+}
+
+#[test]
+fn many_acceptors_share_a_listener() {
+    on_both_paths(|rig| {
+        acceptors_share!(
+            rig,
+            rig.block_on(TcpListener::bind(LOOPBACK)).unwrap(),
+            |listener: &TcpListener| TcpStream::connect(listener.local_addr().unwrap())
+        );
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn many_acceptors_share_a_unix_listener() {
+    on_both_paths(|rig| {
+        let directory = support::Directory::new();
+        let path = directory.path("socket");
+        acceptors_share!(
+            rig,
+            rig.block_on(async { UnixListener::bind(&path).unwrap() }),
+            |_: &UnixListener| UnixStream::connect(&path)
+        );
     });
 }
 

@@ -2,20 +2,24 @@
 
 use super::*;
 
-#[test]
-fn both_directions_at_once_through_halves() {
-    on_both_paths(|rig| {
+/// A megabyte in each direction at once, through halves of two connected streams.
+macro_rules! megabytes_pass {
+    ($rig:ident, $streams:expr) => {
         let bytes = Arc::new(megabyte());
-        let (server, client) = rig.block_on(pair());
         let mut threads = Vec::new();
-        for stream in [server, client] {
+        for stream in $streams {
+            socket2::SockRef::from(&stream)
+                .set_send_buffer_size(4096)
+                .unwrap();
             let (reader, writer) = stream.into_split();
             let (to_send, expected) = (bytes.clone(), bytes.clone());
-            threads.push(rig.spawn(async move {
-                writer.write_all(&to_send).await.unwrap();
+            threads.push($rig.spawn(async move {
+                let first = writer.write(&to_send).await.unwrap();
+                assert!((1..to_send.len()).contains(&first), "not partial: {first}");
+                writer.write_all(&to_send[first..]).await.unwrap();
                 // The drop ends the stream for the other side.
             }));
-            threads.push(rig.spawn(async move {
+            threads.push($rig.spawn(async move {
                 let mut received = vec![0; expected.len()];
                 reader.read_exact(&mut received).await.unwrap();
                 assert!(received == *expected);
@@ -25,6 +29,22 @@ fn both_directions_at_once_through_halves() {
         for thread in threads {
             thread.join().unwrap();
         }
+    };
+}
+
+#[test]
+fn both_directions_at_once_through_halves() {
+    on_both_paths(|rig| {
+        megabytes_pass!(rig, <[TcpStream; 2]>::from(rig.block_on(pair())));
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn both_directions_at_once_through_halves_of_unix_streams() {
+    on_both_paths(|rig| {
+        let pair = rig.block_on(async { UnixStream::pair().unwrap() });
+        megabytes_pass!(rig, <[UnixStream; 2]>::from(pair));
     });
 }
 

@@ -146,3 +146,38 @@ pub(crate) async fn join<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Out
     })
     .await
 }
+
+/// A directory of its own, removed with what is in it.
+pub(crate) struct Directory(std::path::PathBuf);
+
+impl Directory {
+    pub(crate) fn new() -> Directory {
+        use std::sync::atomic::AtomicUsize;
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        // Relaxed: each gets a different number, which is all that counts.
+        let n = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("heist-io-{}-{n}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).expect("a directory");
+        Directory(path)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs the test on both paths, each time with a directory.
+#[track_caller]
+pub(crate) fn in_a_directory(test: impl AsyncFn(&Directory)) {
+    on_both_paths(|rig| {
+        let directory = Directory::new();
+        rig.block_on(test(&directory));
+    });
+}

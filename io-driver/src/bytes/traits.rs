@@ -1,25 +1,29 @@
-//! The trait families' names for [`TcpStream`]'s read path and write path.
+//! The trait families' names for the read path of a [`Reader`](super::Reader) and the write path
+//! of a [`Writer`](super::Writer).
 //!
-//! Each trait has its macro, applied to the stream and to the halves that have that direction. All
-//! of these types lead to the stream by `AsRef`.
+//! Each direction has its macro, for the types named, with their generics in brackets before.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
-use super::tcp_stream::TcpStream;
-use super::uninit;
+use super::{Duplex, Reader, Writer, uninit};
+use crate::net::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, TcpStream, WriteHalf};
+#[cfg(unix)]
+use crate::{
+    net::UnixStream,
+    pipe::{Receiver, Sender},
+};
 
 macro_rules! readers {
-    ($($type:ty),*) => {$(
-        impl futures_io::AsyncRead for $type {
+    ($([$($generics:tt)*] $type:ty),* $(,)?) => {$(
+        impl<$($generics)*> futures_io::AsyncRead for $type {
             fn poll_read(
                 self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
                 buf: &mut [u8],
             ) -> Poll<io::Result<usize>> {
-                stream(&*self).poll_recv(cx, uninit::of_init(buf))
+                self.poll_recv(cx, uninit::of_init(buf))
             }
 
             fn poll_read_vectored(
@@ -27,29 +31,29 @@ macro_rules! readers {
                 cx: &mut Context<'_>,
                 bufs: &mut [IoSliceMut<'_>],
             ) -> Poll<io::Result<usize>> {
-                stream(&*self).poll_recv_vectored(cx, bufs)
+                self.poll_recv_vectored(cx, bufs)
             }
         }
 
         #[cfg(feature = "hyper")]
-        impl hyper::rt::Read for $type {
+        impl<$($generics)*> hyper::rt::Read for $type {
             fn poll_read(
                 self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
                 buf: hyper::rt::ReadBufCursor<'_>,
             ) -> Poll<io::Result<()>> {
-                uninit::poll_fill_hyper(stream(&*self), cx, buf)
+                uninit::poll_fill_hyper(&*self, cx, buf)
             }
         }
 
         #[cfg(feature = "tokio-io")]
-        impl tokio::io::AsyncRead for $type {
+        impl<$($generics)*> tokio::io::AsyncRead for $type {
             fn poll_read(
                 self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
                 buf: &mut tokio::io::ReadBuf<'_>,
             ) -> Poll<io::Result<()>> {
-                uninit::poll_fill_tokio(stream(&*self), cx, buf)
+                uninit::poll_fill_tokio(&*self, cx, buf)
             }
         }
     )*};
@@ -63,7 +67,7 @@ macro_rules! write_methods {
             cx: &mut Context<'_>,
             buf: &[u8],
         ) -> Poll<io::Result<usize>> {
-            stream(&*self).poll_send(cx, buf)
+            self.poll_send(cx, buf)
         }
 
         fn poll_write_vectored(
@@ -71,7 +75,7 @@ macro_rules! write_methods {
             cx: &mut Context<'_>,
             bufs: &[IoSlice<'_>],
         ) -> Poll<io::Result<usize>> {
-            stream(&*self).poll_send_vectored(cx, bufs)
+            self.poll_send_vectored(cx, bufs)
         }
 
         fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -81,17 +85,17 @@ macro_rules! write_methods {
 }
 
 macro_rules! writers {
-    ($($type:ty),*) => {$(
-        impl futures_io::AsyncWrite for $type {
+    ($([$($generics:tt)*] $type:ty),* $(,)?) => {$(
+        impl<$($generics)*> futures_io::AsyncWrite for $type {
             write_methods!();
 
             fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Poll::Ready(stream(&*self).close_write())
+                Poll::Ready(self.close_write())
             }
         }
 
         #[cfg(feature = "hyper")]
-        impl hyper::rt::Write for $type {
+        impl<$($generics)*> hyper::rt::Write for $type {
             write_methods!();
 
             fn is_write_vectored(&self) -> bool {
@@ -99,12 +103,12 @@ macro_rules! writers {
             }
 
             fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Poll::Ready(stream(&*self).close_write())
+                Poll::Ready(self.close_write())
             }
         }
 
         #[cfg(feature = "tokio-io")]
-        impl tokio::io::AsyncWrite for $type {
+        impl<$($generics)*> tokio::io::AsyncWrite for $type {
             write_methods!();
 
             fn is_write_vectored(&self) -> bool {
@@ -112,15 +116,16 @@ macro_rules! writers {
             }
 
             fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Poll::Ready(stream(&*self).close_write())
+                Poll::Ready(self.close_write())
             }
         }
     )*};
 }
 
-readers!(TcpStream, ReadHalf<'_>, OwnedReadHalf);
-writers!(TcpStream, WriteHalf<'_>, OwnedWriteHalf);
+readers!([] TcpStream, [S: Duplex] ReadHalf<'_, S>, [S: Duplex] OwnedReadHalf<S>);
+writers!([] TcpStream, [S: Duplex] WriteHalf<'_, S>, [S: Duplex] OwnedWriteHalf<S>);
 
-fn stream(of: &impl AsRef<TcpStream>) -> &TcpStream {
-    of.as_ref()
-}
+#[cfg(unix)]
+readers!([] UnixStream, [] Receiver);
+#[cfg(unix)]
+writers!([] UnixStream, [] Sender);

@@ -44,7 +44,7 @@
 //! * **Many tasks**: a [`TaskGroup`] for those that belong together; [`gather`](fn@gather), [`wait`], [`as_completed`], [`shield`] for any.
 //! * **Time**: [`sleep`], [`timeout`], [`Deadline`], [`time`].
 //! * **Between tasks**: locks, events, barriers and queues in [`sync`]; [`promise`] for one value.
-//! * **The world**: [`net`] for sockets, `pipe` for pipes, [`io`] to copy from one to the other, `signal` for signals, [`spawn_blocking`] for what blocks.
+//! * **The world**: [`net`] for sockets, `pipe` for pipes, [`io`] to copy from one to the other, `signal` for signals, `process` for children, [`spawn_blocking`] for what blocks.
 //! * **What a task knows**: a [`ContextVar`](context::ContextVar) has a value of its own in each task, which follows it into what it spawns.
 //! * **Other threads**: a [`Handle`] is `Clone + Send + Sync` and works anywhere. [`run_coroutine_threadsafe`] submits a coroutine
 //!   and gives a [`concurrent::Future`] to wait on.
@@ -152,7 +152,9 @@
 //! | `slow_callback_duration` | [`Builder::slow_poll_threshold`] |
 //! | `open_connection`, `start_server`, `Server` | [`streams::open_connection`], [`streams::start_server`], [`streams::Server`] |
 //! | `StreamReader`, `StreamWriter` | [`streams::StreamReader`], [`streams::StreamWriter`] |
-//! | `loop.add_signal_handler`, `remove_signal_handler` | [`signal`], dropping the [`Signals`](signal::Signals) |
+//! | `create_subprocess_exec`, `create_subprocess_shell`, `Process` | `process::Command`, `process::Child` |
+//! | `Process.communicate`, `wait`, `send_signal`, `returncode` | `process::Child::communicate`, `wait`, `signal`, `try_wait` |
+//! | `loop.add_signal_handler`, `remove_signal_handler` | `signal::signal`, dropping the `signal::Signals` |
 //! | `sock_*`, `create_server` | [`net`], [`Async`] for any other pollable descriptor |
 //! | `open_unix_connection`, `start_unix_server` | `net::UnixStream`, `net::UnixListener` |
 //! | `create_datagram_endpoint`, `DatagramTransport` | [`net::UdpSocket`], `net::UnixDatagram` |
@@ -273,10 +275,10 @@ pub use heist_combinators::{
 #[doc(inline)]
 pub use heist_combinators::streams;
 
-// Signals to the process.
+// Signals to the process, and processes of its own.
 #[cfg(unix)]
 #[doc(inline)]
-pub use heist_io_driver::signal;
+pub use heist_io_driver::{process, signal};
 
 // Sockets, pipes, and any other pollable descriptor.
 #[cfg(unix)]

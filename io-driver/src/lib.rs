@@ -49,6 +49,8 @@ pub mod net;
 mod offload;
 #[cfg(unix)]
 pub mod pipe;
+#[cfg(unix)]
+pub mod process;
 mod readiness;
 #[cfg(unix)]
 pub mod signal;

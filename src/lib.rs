@@ -172,6 +172,7 @@
 //! | `tokio-io` | no | tokio's `AsyncRead` and `AsyncWrite` on heist's streams: the traits, no tokio runtime |
 //!
 //! futures-io's `AsyncRead` and `AsyncWrite` are always there. Everything works on stable Rust, and nothing needs a `--cfg`.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 // Running: a program, a runtime, a reference to one.

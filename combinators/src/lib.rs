@@ -1,6 +1,7 @@
 //! asyncio's combinators on heist's tasks. Users depend on the crate `heist`, which re-exports this.
 //!
 //! Knows the runtime by its public interface alone.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod as_completed;

@@ -212,7 +212,6 @@ impl Builder {
     /// Whether the runtime has one of tokio's in the background, for crates that look for it. The default with feature `tokio-compat` is that it has: a thread, started
     /// with the runtime, that ends after its last task. Without one, such crates say that there is no reactor running.
     #[cfg(feature = "tokio-compat")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "tokio-compat")))]
     pub fn tokio_compat(mut self, on: bool) -> Self {
         self.tokio = match on {
             true => tokio_compat::Choice::Own,
@@ -223,7 +222,6 @@ impl Builder {
 
     /// Crates that look for tokio's runtime find this one, which is the caller's to keep alive: one with more threads, or one that is there anyway.
     #[cfg(feature = "tokio-compat")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "tokio-compat")))]
     pub fn tokio_handle(mut self, handle: tokio::runtime::Handle) -> Self {
         self.tokio = tokio_compat::Choice::Given(handle);
         self

@@ -14,6 +14,7 @@
 //!   tokio_compat                          what crates that need tokio's runtime find on the threads of this one
 //!   sync_switch, system                   the edge: primitives; threads and time
 //! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod audit;
 mod blocking;

@@ -1,4 +1,5 @@
-//! An HTTP server: hyper on heist's sockets and timers, with keep-alive and a graceful end.
+//! An HTTP server: a function of requests on heist's sockets and timers, with keep-alive and a graceful end. `hyper_server` does the same by
+//! hand, `axum_server` with a router.
 //!
 //! ```sh
 //! cargo run --release --example http_server                          # ends with Ctrl-C
@@ -17,11 +18,6 @@ mod options;
 
 use heist::net::TcpListener;
 use std::io;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-
-/// How long requests under way may take once the server is to end; then the shutdown drops their tasks.
-const GRACE: Duration = Duration::from_secs(5);
 
 #[heist::main]
 async fn main() -> io::Result<()> {
@@ -41,17 +37,16 @@ async fn main() -> io::Result<()> {
 
     options.ended().await?;
     server.stop();
-    match heist::timeout(GRACE, serving).await {
-        Ok(served) => served??,
-        Err(elapsed) => println!("some clients did not finish ({elapsed}): they are hung up on"),
-    }
-
-    let counters = server.counters();
+    let report = serving.await??;
     println!(
         "served {} requests on {} connections, {} of them broken off",
-        counters.requests.load(Ordering::Relaxed),
-        counters.connections.load(Ordering::Relaxed),
-        counters.broken.load(Ordering::Relaxed),
+        report.requests_answered(),
+        report.connections(),
+        server.broken(),
     );
+    match report.connections_cut_off() {
+        0 => {}
+        late => println!("{late} clients did not finish, and were hung up on"),
+    }
     Ok(())
 }

@@ -165,10 +165,8 @@ async fn requests() -> Result<Check, Failure> {
     let rate = f64::from(answered) / began.elapsed().as_secs_f64();
 
     server.stop();
-    timeout(SHUTDOWN, serving).await???;
-    let counters = server.counters();
-    let seen = counters.requests.load(Ordering::Relaxed);
-    let broken = counters.broken.load(Ordering::Relaxed);
+    let report = timeout(SHUTDOWN, serving).await???;
+    let (seen, broken) = (report.requests_answered(), server.broken());
     Ok(Check {
         what: "HTTP requests answered",
         asked: u64::from(CONNECTIONS) * u64::from(REQUESTS_EACH),

@@ -205,16 +205,33 @@ impl Scheduler {
         self.notify();
         // Pairs, by the fence in `notify`, with the one in `stop`: either this sees that the workers leave, or the last one sees the task.
         if self.is_stopping() && !planted(Bug::DesertedUnlooked) {
-            self.clear_if_deserted();
+            self.in_place_of_workers(Self::end_queued);
         }
     }
 
-    /// A task came after the last worker: nobody else will end it.
+    /// If no worker is left, what is queued is the caller's to end.
+    ///
+    /// Meanwhile it counts as a worker. So a shutdown waits for it: a task leaves the registry a moment before it is done. And whoever queues a task then leaves it to this one, which
+    /// looks once more when it counts no longer.
     #[cold]
-    fn clear_if_deserted(&self) {
-        let deserted = *self.live.lock() == 0;
-        if deserted {
-            self.end_queued();
+    fn in_place_of_workers(&self, end: impl Fn(&Self)) {
+        loop {
+            {
+                let mut live = self.live.lock();
+                if *live > 0 {
+                    return;
+                }
+                *live += usize::from(!planted(Bug::EndsTasksUncounted));
+            }
+            end(self);
+            if planted(Bug::EndsTasksUncounted) {
+                return;
+            }
+            *self.live.lock() -= 1;
+            self.exited.notify_all();
+            if self.injector.is_empty() {
+                return;
+            }
         }
     }
 
@@ -506,7 +523,7 @@ impl Drop for ThreadExit {
             *live == 0
         };
         if last && scheduler.is_stopping() && !planted(Bug::LastExitLeavesTasks) {
-            scheduler.clear();
+            scheduler.in_place_of_workers(Scheduler::clear);
         }
         scheduler.exited.notify_all();
     }

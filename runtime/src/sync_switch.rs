@@ -381,6 +381,8 @@ pub(crate) enum Bug {
     DesertedUnlooked,
     /// The last worker to leave leaves the tasks to the shutdown, which has given up.
     LastExitLeavesTasks,
+    /// Who ends tasks in place of the workers that have left does not count as one, so that a shutdown does not wait for it.
+    EndsTasksUncounted,
     /// The last worker to leave looks for tasks without a fence.
     ClearWithoutFence,
     /// The permit of a worker that sleeps is taken.

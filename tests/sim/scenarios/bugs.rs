@@ -12,6 +12,10 @@ const CAUGHT: &[(&str, &str)] = &[
     ),
     ("ClaimUncounted", "runtimes::submissions_meet_a_shutdown"),
     (
+        "EndsTasksUncounted",
+        "runtimes::what_a_task_that_shuts_its_runtime_down_leaves_has_ended_after_the_next_shutdown",
+    ),
+    (
         "NobodyWanted",
         "submit::what_threads_outside_submit_runs_once",
     ),

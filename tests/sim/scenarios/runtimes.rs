@@ -394,6 +394,29 @@ fn block_on_from_outside_meets_wakes_and_a_shutdown() {
 }
 
 #[test]
+fn what_a_task_that_shuts_its_runtime_down_leaves_has_ended_after_the_next_shutdown() {
+    explore(|scene| async move {
+        let runtime = another(&scene);
+        let (inner, handle) = (scene.clone(), runtime.handle().clone());
+        let task = runtime.spawn(async move {
+            let _life = inner.life();
+            handle.shutdown(Duration::ZERO);
+            drop(handle);
+            std::future::pending::<()>().await;
+        });
+        let inner = scene.clone();
+        let task = task.as_ref();
+        let ended = scene.thread(move || {
+            inner.dawdle(60);
+            drop(runtime);
+            task.is_done()
+        });
+        assert!(ended.await, "a drop waits for it");
+        assert_eq!(scene.living(), 0);
+    });
+}
+
+#[test]
 fn block_on_in_workers_never_runs_out_of_them() {
     explore(|scene| async move {
         let began = heist::time::now();

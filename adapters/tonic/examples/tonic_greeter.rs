@@ -1,9 +1,9 @@
 //! gRPC on heist, without a tokio runtime: tonic's generated server and client, a call and its deadline, a stream each way.
 //!
 //! ```sh
-//! cargo run --example tonic_greeter                                # server and client in one process
-//! cargo run --example tonic_greeter -- serve 127.0.0.1:50051       # one here; ends with Ctrl-C
-//! cargo run --example tonic_greeter -- greet 127.0.0.1:50051       # one there
+//! cargo run -p heist-tonic --example tonic_greeter                                # server and client in one process
+//! cargo run -p heist-tonic --example tonic_greeter -- serve 127.0.0.1:50051       # one here; ends with Ctrl-C
+//! cargo run -p heist-tonic --example tonic_greeter -- greet 127.0.0.1:50051       # one there
 //! ```
 //!
 //! The service is described in `adapters/tonic/greeter`, in Rust, so that nothing but cargo is needed to build it.

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! ```sh
-//! cargo run --example axum_server                          # ends with Ctrl-C
-//! cargo run --example axum_server -- 127.0.0.1:0 --seconds 60
+//! cargo run -p heist-hyper --example axum_server                          # ends with Ctrl-C
+//! cargo run -p heist-hyper --example axum_server -- 127.0.0.1:0 --seconds 60
 //!
 //! curl http://127.0.0.1:8080/visits/ada
 //! curl --http2-prior-knowledge http://127.0.0.1:8080/visits/ada
@@ -17,7 +17,7 @@
 //! ```
 #![allow(clippy::print_stdout)]
 
-#[path = "support/options.rs"]
+#[path = "../../../examples/support/options.rs"]
 mod options;
 
 use axum::Router;

@@ -361,6 +361,30 @@ fn a_shutdown_does_not_wait_for_a_peer_that_never_reads() {
     });
 }
 
+#[test]
+fn a_flusher_that_never_began_is_an_error_too() {
+    limited(|| {
+        // Nobody runs it: a current-thread runtime, whose `block_on` ends as soon as it is spawned.
+        let runtime = heist::Builder::new().current_thread().build().unwrap();
+        let (mut writer, _peer) = runtime
+            .block_on(async {
+                let (_reader, mut writer, peer) = connected().await;
+                writer.write(&pattern(8 << 20)).unwrap();
+                (writer, peer)
+            })
+            .unwrap();
+        drop(runtime);
+        let other = threaded(1);
+        let ended = other.run(async move {
+            writer.close();
+            (writer.drain().await, writer.wait_closed().await)
+        });
+        let (drained, closed) = ended.unwrap();
+        assert_eq!(drained.unwrap_err().kind(), ErrorKind::BrokenPipe);
+        assert_eq!(closed.unwrap_err().kind(), ErrorKind::BrokenPipe);
+    });
+}
+
 async fn echo(mut reader: StreamReader, mut writer: StreamWriter) -> io::Result<()> {
     loop {
         let line = reader.readline().await?;

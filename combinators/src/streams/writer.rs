@@ -230,7 +230,7 @@ impl<W: AsyncWrite + Send + Unpin + 'static> StreamWriter<W> {
         if Handle::current().is_some_and(|handle| !handle.is_shut_down())
             && let Some(sink) = self.shared.state.lock().sink.take()
         {
-            let flusher = flush(self.shared.clone(), sink);
+            let flusher = flush(self.in_hand(sink));
             heist_runtime::task::Builder::new()
                 .name("stream-writer")
                 .spawn(flusher)
@@ -243,8 +243,15 @@ impl<W: AsyncWrite + Send + Unpin + 'static> StreamWriter<W> {
         if Handle::current().is_none() {
             let sink = self.shared.state.lock().sink.take();
             if let Some(sink) = sink {
-                flush(self.shared.clone(), sink).await;
+                flush(self.in_hand(sink)).await;
             }
+        }
+    }
+
+    fn in_hand(&self, sink: W) -> InHand<W> {
+        InHand {
+            shared: self.shared.clone(),
+            sink: Some(sink),
         }
     }
 }
@@ -277,7 +284,7 @@ impl<W> State<W> {
     }
 }
 
-/// The sink in the flusher's hand. If the flusher is dropped at its await (by a runtime that shuts down) the sink goes with it.
+/// The sink in the flusher's hand. If the flusher is dropped at its await, or before it begins (by a runtime that shuts down), the sink goes with it.
 struct InHand<W> {
     shared: Arc<Shared<W>>,
     sink: Option<W>,
@@ -301,11 +308,8 @@ impl<W> Drop for InHand<W> {
 }
 
 /// Empties the buffer; then, if the writer is closing, closes the sink, else puts it back.
-async fn flush<W: AsyncWrite + Send + Unpin + 'static>(shared: Arc<Shared<W>>, sink: W) {
-    let mut hand = InHand {
-        shared: shared.clone(),
-        sink: Some(sink),
-    };
+async fn flush<W: AsyncWrite + Send + Unpin + 'static>(mut hand: InHand<W>) {
+    let shared = hand.shared.clone();
     loop {
         let chunk = {
             let mut state = shared.state.lock();

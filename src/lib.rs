@@ -2,7 +2,7 @@
 //!
 //! Tasks run on all cores and are polled by whichever worker is free. Each has an identity: a name, an id, the place where it
 //! was spawned. It can be asked to end, and may clean up with awaits before it does. asyncio's combinators, task groups, locks and queues,
-//! timers, sockets, pipes and a pool for code that blocks come with it, and every part can be reached from threads that are not the
+//! timers, sockets, pipes, files and a pool for code that blocks come with it, and every part can be reached from threads that are not the
 //! runtime's own.
 //!
 //! # Examples
@@ -44,7 +44,8 @@
 //! * **Many tasks**: a [`TaskGroup`] for those that belong together; [`gather`](fn@gather), [`wait`], [`as_completed`], [`shield`] for any.
 //! * **Time**: [`sleep`], [`timeout`], [`Deadline`], [`time`].
 //! * **Between tasks**: locks, events, barriers and queues in [`sync`]; [`promise`] for one value.
-//! * **The world**: [`net`] for sockets, `pipe` for pipes, [`io`] to copy from one to the other, `signal` for signals, `process` for children, [`spawn_blocking`] for what blocks.
+//! * **The world**: [`net`] for sockets, `pipe` for pipes, [`fs`] for files, [`stdio`] for the standard streams, [`io`] to copy from one to the other,
+//!   `signal` for signals, `process` for children, [`spawn_blocking`] for what blocks.
 //! * **What a task knows**: a [`ContextVar`](context::ContextVar) has a value of its own in each task, which follows it into what it spawns.
 //! * **Other threads**: a [`Handle`] is `Clone + Send + Sync` and works anywhere. [`run_coroutine_threadsafe`] submits a coroutine
 //!   and gives a [`concurrent::Future`] to wait on.
@@ -159,6 +160,8 @@
 //! | `open_unix_connection`, `start_unix_server` | `net::UnixStream`, `net::UnixListener` |
 //! | `create_datagram_endpoint`, `DatagramTransport` | [`net::UdpSocket`], `net::UnixDatagram` |
 //! | `connect_read_pipe`, `connect_write_pipe` | `pipe::Receiver`, `pipe::Sender` |
+//! | `connect_read_pipe(..., sys.stdin)`, `connect_write_pipe(..., sys.stdout)` | [`stdio::stdin`], [`stdio::stdout`] |
+//! | `to_thread(open, ...)`, aiofiles | [`fs`] |
 //! | `IsolatedAsyncioTestCase` | [`macro@test`] |
 //!
 //! # Features
@@ -287,6 +290,10 @@ pub use heist_io_driver::{process, signal};
 pub use heist_io_driver::pipe;
 #[doc(inline)]
 pub use heist_io_driver::{Async, Ready, TryIo, io, net};
+
+// Files, and the standard streams.
+#[doc(inline)]
+pub use heist_io_driver::{fs, stdio};
 
 // Counters.
 #[cfg(feature = "sim")]

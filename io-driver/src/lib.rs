@@ -4,7 +4,7 @@
 //! [`Driver::turn`] waits in one system call, collects the wakers of everything that became ready
 //! or due into a [`WakeBatch`], and returns; the caller wakes the batch. Futures reach the driver
 //! through a [`Handle`]: [`Async`] wraps any pollable descriptor, [`time`] has sleeps and
-//! intervals.
+//! intervals. What only blocks ([`fs`], [`stdio`]) goes where [`Config::offload`] says.
 //!
 //! This crate knows `std::task` and nothing of tasks, queues or workers: any executor can drive
 //! it. On a thread that no driver was entered on, a process-wide fallback driver serves, so that
@@ -43,6 +43,7 @@ mod driver;
 mod fallback;
 #[doc(hidden)]
 pub mod fork;
+pub mod fs;
 mod handle;
 pub mod io;
 pub mod leaf;
@@ -59,6 +60,7 @@ pub mod signal;
 #[doc(hidden)]
 pub mod sim;
 mod source;
+pub mod stdio;
 mod sys;
 pub mod time;
 mod timer;

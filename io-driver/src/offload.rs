@@ -1,4 +1,15 @@
 //! Where a blocking call goes: to a closure that the runtime supplies, or to a thread of its own.
+//!
+//! `call` makes a future of one; `write` is one that writes, with the bytes it writes; `traits` spells
+//! reading and writing in each trait family's words.
+
+mod call;
+mod traits;
+mod write;
+
+pub(crate) use call::{Call, offloaded, uninterrupted};
+pub(crate) use traits::{copy_to, poll_io_traits};
+pub(crate) use write::{MOST, Write};
 
 use std::sync::Arc;
 use std::{fmt, io};

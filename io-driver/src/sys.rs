@@ -28,6 +28,15 @@ pub(crate) use std::os::windows::io::{AsSocket as AsSource, BorrowedSocket as Bo
 
 use crate::readiness::Bits;
 
+/// Fails in a simulation: for what nothing stands in for there.
+pub(crate) fn real_world() -> io::Result<()> {
+    #[cfg(feature = "sim")]
+    if crate::sim::here().is_some() {
+        return Err(simulated::no_files());
+    }
+    Ok(())
+}
+
 /// How many events one wait takes at most: a thousand connections that are all ready are
 /// reported by one system call; 12 KiB.
 const EVENTS: usize = 1024;

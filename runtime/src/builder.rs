@@ -258,7 +258,12 @@ impl Builder {
         };
         let (tokio, shown) = self.tokio.start(&self.thread.name)?;
         self.thread.shows = shown.clone();
-        let pool = BlockingPool::new(self.max_blocking, self.keep_alive, self.thread.clone());
+        let pool = BlockingPool::new(
+            self.max_blocking,
+            self.keep_alive,
+            self.thread.clone(),
+            clock.clone(),
+        );
         let offload = pool.offload();
         let mut driver = DriverConfig {
             shards: workers + MAX_SPARES.min(workers),

@@ -12,6 +12,7 @@ mod chains;
 mod combining;
 mod context;
 mod failures;
+mod files;
 mod foreign;
 mod gather;
 mod identity;

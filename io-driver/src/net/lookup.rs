@@ -3,22 +3,12 @@
 //! What needs no name service is answered at once, without leaving the thread. A name goes to the
 //! system's resolver (`getaddrinfo`, which honours the machine's configuration), a blocking call,
 //! through [`Handle::offload`].
-//!
-//! The answer travels through one shared place: the job puts it there and takes the waker; the
-//! future leaves its waker and looks for the answer. Both do so under one lock, so neither misses
-//! the other.
 
-use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
-
-use parking_lot::Mutex;
 
 use super::seam;
-use crate::leaf::{self, Leaf};
+use crate::offload::Call;
 
 /// Finds the addresses of a host and port.
 ///
@@ -44,12 +34,15 @@ use crate::leaf::{self, Leaf};
 /// # Cancel safety
 ///
 /// Safe: dropping the future forgets the answer. A lookup that has begun runs to its end in the
-/// background.
+/// background; one that has not is not made.
 #[doc(alias = "getaddrinfo")]
 pub async fn lookup_host<A: ToSocketAddrs>(host: A) -> io::Result<Addrs> {
     match host.target()? {
         Target::Known(addrs) => Ok(addrs),
-        Target::Name { host, port } => Ok(Addrs::many(Lookup::start(host, port)?.await?)),
+        Target::Name { host, port } => {
+            let found = Call::start(&seam::driver()?, move || seam::resolve(&host, port))?;
+            Ok(Addrs::many(found.await?))
+        }
     }
 }
 
@@ -229,86 +222,5 @@ impl Resolve for Vec<SocketAddr> {
 impl<T: Resolve + ?Sized> Resolve for &T {
     fn target(&self) -> io::Result<Target> {
         (**self).target()
-    }
-}
-
-type Answer = io::Result<Vec<SocketAddr>>;
-
-/// Where the answer and the waker meet.
-#[derive(Default)]
-struct Meeting {
-    answer: Option<Answer>,
-    waker: Option<Waker>,
-}
-
-/// The asking side: a leaf future.
-struct Lookup {
-    meeting: Arc<Mutex<Meeting>>,
-    leaf: Leaf,
-}
-
-impl Lookup {
-    /// Hands the lookup to the blocking pool.
-    fn start(host: String, port: u16) -> io::Result<Lookup> {
-        let meeting = Arc::<Mutex<Meeting>>::default();
-        let mut job = Job(Some(meeting.clone()));
-        seam::driver()?.offload(Box::new(move || {
-            job.answer(seam::resolve(&host, port));
-        }))?;
-        Ok(Lookup {
-            meeting,
-            leaf: Leaf::new(),
-        })
-    }
-}
-
-impl Future for Lookup {
-    type Output = Answer;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
-        ready!(self.leaf.poll_enter(cx));
-        // Cloned before the lock is taken, and the old one dropped after it: wakers are foreign
-        // code.
-        let waker = cx.waker().clone();
-        let mut meeting = self.meeting.lock();
-        match meeting.answer.take() {
-            Some(answer) => {
-                drop(meeting);
-                leaf::spend();
-                Poll::Ready(answer)
-            }
-            None => {
-                let old = meeting.waker.replace(waker);
-                drop(meeting);
-                drop(old);
-                self.leaf.suspend();
-                Poll::Pending
-            }
-        }
-    }
-}
-
-/// The answering side. Dropped without an answer (the pool shut down, the resolver panicked), it
-/// answers with an error, so that nobody waits for ever.
-///
-/// Invariant: `Some` until it has answered.
-struct Job(Option<Arc<Mutex<Meeting>>>);
-
-impl Job {
-    fn answer(&mut self, answer: Answer) {
-        let Some(meeting) = self.0.take() else { return };
-        let mut meeting = meeting.lock();
-        meeting.answer = Some(answer);
-        let waker = meeting.waker.take();
-        drop(meeting);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-}
-
-impl Drop for Job {
-    fn drop(&mut self) {
-        self.answer(Err(io::Error::other("the lookup was given up")));
     }
 }

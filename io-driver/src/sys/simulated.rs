@@ -70,3 +70,11 @@ pub(crate) fn no_simulation() -> io::Error {
         "a simulated socket waits in a driver of its simulation: enter the runtime first",
     )
 }
+
+/// Files and standard streams are those of the real system, and read and written in its time.
+pub(crate) fn no_files() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        "a simulation has no files and no standard streams: run this test on a real runtime",
+    )
+}

@@ -1,4 +1,4 @@
-//! What the network tests share: a driver on a thread of its own, and a bounded `block_on`.
+//! What the tests of sockets, files and standard streams share: a driver on a thread of its own, and a bounded `block_on`.
 
 #![allow(dead_code)] // each test binary uses a part
 

@@ -15,7 +15,7 @@ fn pool(keep_alive: Duration, stack_size: Option<usize>) -> BlockingPool {
         stack_size,
         ..ThreadConfig::default()
     };
-    BlockingPool::new(1, keep_alive, thread)
+    BlockingPool::new(1, keep_alive, thread, heist_io_driver::Clock::new())
 }
 
 /// Counts how many jobs were run, and how many are gone.

@@ -61,7 +61,7 @@ mod datagram;
 mod lookup;
 mod seam;
 mod split;
-mod syscalls;
+pub(crate) mod syscalls;
 mod tcp_listener;
 mod tcp_socket;
 mod tcp_stream;

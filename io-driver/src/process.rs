@@ -440,7 +440,8 @@ async fn read_to_end(pipe: Option<Receiver>) -> io::Result<Vec<u8>> {
 
 /// Two futures, side by side.
 async fn both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
-    let (mut a, mut b) = (Side::Pending(pin!(a)), Side::Pending(pin!(b)));
+    let (a, b) = (pin!(a), pin!(b));
+    let (mut a, mut b) = (Side::Pending(a), Side::Pending(b));
     poll_fn(|cx| {
         let ready = (a.poll(cx), b.poll(cx));
         match ready {

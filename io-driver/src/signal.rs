@@ -12,10 +12,11 @@
 //! of a signal comes, what was installed before is written down; when the last one goes, that is put back.
 #![allow(unsafe_code)]
 
+use crate::net::syscalls;
 use crate::source::Async;
 use parking_lot::Mutex;
-use rustix::net::{SendFlags, send};
 use signal_hook_registry::SigId;
+use socket2::{Domain, SockRef, Socket, Type};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::poll_fn;
@@ -115,9 +116,10 @@ pub fn signal(kind: SignalKind) -> io::Result<Signals> {
 /// # }
 /// ```
 pub fn any(kinds: impl IntoIterator<Item = SignalKind>) -> io::Result<Signals> {
-    let (reader, writer) = UnixStream::pair()?;
+    // socket2's, which raise no SIGPIPE on any system.
+    let (reader, writer) = Socket::pair(Domain::UNIX, Type::STREAM, None)?;
     writer.set_nonblocking(true)?;
-    let reader = Async::new(reader)?;
+    let reader = Async::new(UnixStream::from(reader))?;
     let pending = Arc::new(Pending {
         bits: AtomicU64::new(0),
         writer,
@@ -235,7 +237,8 @@ fn take_bytes(mut reader: &UnixStream) -> io::Result<()> {
 struct Pending {
     /// Bit n - 1: signal n has come.
     bits: AtomicU64,
-    writer: UnixStream,
+    /// Non-blocking.
+    writer: Socket,
     /// A forked child has the handler too, and must not wake its parent.
     process: u32,
 }
@@ -249,11 +252,7 @@ impl Pending {
         // Release: pairs with the Acquire in `take`. The byte comes after it, by the order of this thread and the kernel's.
         self.bits.fetch_or(bit(kind), Ordering::Release);
         // No room: there are bytes enough to wake the listener. The other end is gone: nobody listens.
-        let _ = send(
-            &self.writer,
-            &[0],
-            SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
-        );
+        let _ = syscalls::send(&SockRef::from(&self.writer), &[0]);
     }
 
     fn take(&self) -> Option<SignalKind> {

@@ -4,10 +4,13 @@
 //! edge-triggered, nothing to re-arm. Everywhere else, and where asked for, [`portable`] leaves
 //! the waiting to `polling`, one event at a time per source. They differ in one thing that the
 //! rest of the crate must know: the portable one reports only what it was *armed* for
-//! ([`Selector::arm`]). With feature `sim` there is a third, [`simulated`], that speaks to no kernel at all.
+//! ([`Selector::arm`]). With feature `sim` there is a third, [`simulated`], that speaks to no kernel at all;
+//! under Miri it waits on a condition variable.
 //!
 //! Knows tokens and descriptors, and nothing of wakers.
 
+#[cfg(all(miri, feature = "sim"))]
+mod condition;
 #[cfg(target_os = "linux")]
 mod epoll;
 mod fd;
@@ -76,6 +79,13 @@ pub(crate) enum Events {
 }
 
 impl Selector {
+    #[cfg(all(miri, feature = "sim"))]
+    pub(crate) fn new(_portable: bool) -> io::Result<(Selector, Events)> {
+        let condition = std::sync::Arc::new(condition::Condition::default());
+        Ok(Self::simulated(condition))
+    }
+
+    #[cfg(not(all(miri, feature = "sim")))]
     pub(crate) fn new(portable: bool) -> io::Result<(Selector, Events)> {
         #[cfg(target_os = "linux")]
         if !portable {

@@ -10,7 +10,8 @@ use socket2::SockRef;
 
 #[cfg(unix)]
 pub(super) use imp::accept_unix;
-pub(super) use imp::{accept, send, send_vectored, stream_socket};
+pub(crate) use imp::send;
+pub(super) use imp::{accept, send_vectored, stream_socket};
 
 /// Whether a failed `connect` goes on in the background. An interrupted one does, too.
 #[cfg(unix)]
@@ -80,7 +81,7 @@ mod imp {
         listener.accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)
     }
 
-    pub(in super::super) fn send(socket: &SockRef<'_>, buf: &[u8]) -> io::Result<usize> {
+    pub(crate) fn send(socket: &SockRef<'_>, buf: &[u8]) -> io::Result<usize> {
         socket.send_with_flags(buf, SendFlags::NOSIGNAL.bits() as _)
     }
 
@@ -137,7 +138,7 @@ mod imp {
     }
 
     /// Relies on `SO_NOSIGPIPE` where there is SIGPIPE: std and socket2 set it on every socket.
-    pub(in super::super) fn send(socket: &SockRef<'_>, buf: &[u8]) -> io::Result<usize> {
+    pub(crate) fn send(socket: &SockRef<'_>, buf: &[u8]) -> io::Result<usize> {
         socket.send(buf)
     }
 

@@ -82,18 +82,34 @@ impl Running {
 
 impl End {
     fn of(child: &Child) -> io::Result<Self> {
-        #[cfg(target_os = "linux")]
-        if let Some(number) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-            use rustix::io::Errno;
-            use rustix::process::{PidfdFlags, pidfd_open};
-            match pidfd_open(number, PidfdFlags::NONBLOCK) {
-                Ok(descriptor) => return Async::new_nonblocking(descriptor).map(Self::Descriptor),
-                // Older than Linux 5.3 or 5.10, or forbidden here.
-                Err(Errno::NOSYS | Errno::INVAL | Errno::PERM) => {}
-                Err(error) => return Err(error.into()),
-            }
+        match Self::descriptor(child)? {
+            Some(descriptor) => Ok(descriptor),
+            None => signal::signal(SignalKind::CHILD).map(Self::Signal),
         }
-        signal::signal(SignalKind::CHILD).map(Self::Signal)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn descriptor(child: &Child) -> io::Result<Option<Self>> {
+        use rustix::io::Errno;
+        use rustix::process::{PidfdFlags, pidfd_open};
+        let Some(number) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else {
+            return Ok(None);
+        };
+        match pidfd_open(number, PidfdFlags::NONBLOCK) {
+            Ok(descriptor) => {
+                let descriptor = Async::new_nonblocking(descriptor)?;
+                Ok(Some(Self::Descriptor(descriptor)))
+            }
+            // Older than Linux 5.3 or 5.10, or forbidden here.
+            Err(Errno::NOSYS | Errno::INVAL | Errno::PERM) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// There is none.
+    #[cfg(not(target_os = "linux"))]
+    fn descriptor(_: &Child) -> io::Result<Option<Self>> {
+        Ok(None)
     }
 }
 

@@ -188,13 +188,21 @@ impl Thread {
     }
 }
 
+#[cfg(unix)]
+fn read_from_start(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, buffer, 0)
+}
+
+/// No such file is ever open.
+#[cfg(not(unix))]
+fn read_from_start(_: &File, _: &mut [u8]) -> io::Result<usize> {
+    Ok(0)
+}
+
 /// Reads "ON_CPU WITHOUT SLICES", in nanoseconds.
 fn read(stat: &File) -> io::Result<Ran> {
     let mut buffer = [0; 64];
-    #[cfg(unix)]
-    let length = std::os::unix::fs::FileExt::read_at(stat, &mut buffer, 0)?;
-    #[cfg(not(unix))]
-    let length = 0;
+    let length = read_from_start(stat, &mut buffer)?;
     let text = std::str::from_utf8(&buffer[..length]).unwrap_or_default();
     let mut numbers = text.split(' ').map(|number| number.parse().ok());
     match (numbers.next().flatten(), numbers.next().flatten()) {

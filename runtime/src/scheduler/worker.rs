@@ -89,7 +89,7 @@ impl Worker {
         };
         trace::worker_started(index);
         // A thread that waits for a deadline is woken up to 50 us late unless it says that it minds.
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", not(miri)))]
         if system::here().is_none() {
             let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(TIMER_SLACK));
         }

@@ -13,7 +13,8 @@ use std::sync::{Arc, Barrier};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-const ROUNDS: usize = 300;
+/// Miri takes a thousand times as long.
+const ROUNDS: usize = if cfg!(miri) { 3 } else { 300 };
 
 /// Runs each of `users` on a thread of its own, with its share of what `make` makes in a runtime, while that is dropped: somewhat earlier or
 /// later in each round. Everything of the runtime's that was counted in `Drops` is gone at the end.

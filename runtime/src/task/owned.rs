@@ -71,7 +71,7 @@ impl Registry {
 
     /// Takes over the registry's reference of a new task; false, and the reference stays the caller's, if the registry is closed.
     pub(crate) fn bind(&self, shard: usize, task: &super::Runnable) -> bool {
-        let task = NonNull::from(task.header());
+        let task = task.as_non_null();
         let mut shard = self.shard(shard).lock();
         if shard.closed && !planted(Bug::BoundAfterClose) {
             return false;

@@ -119,6 +119,11 @@ impl Runnable {
         unsafe { (task.as_ref().vtable.abandon)(task, error) }
     }
 
+    /// Unlike a pointer to [`header`](Self::header), one that may be used for all of the cell.
+    pub(super) fn as_non_null(&self) -> NonNull<Header> {
+        self.0
+    }
+
     pub(crate) fn header(&self) -> &Header {
         // SAFETY: the entry holds a reference.
         unsafe { self.0.as_ref() }

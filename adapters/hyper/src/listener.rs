@@ -1,13 +1,15 @@
 //! What a server accepts connections from.
 
 use heist::net::{TcpListener, TcpStream};
+#[cfg(unix)]
+use heist::net::{UnixListener, UnixStream};
 use hyper::rt::{Read, Write};
 use std::fmt;
 use std::future::{Ready, ready};
 use std::io;
 use std::net::SocketAddr;
 
-/// What [`serve`](crate::serve()) accepts connections from: heist's `TcpListener`, or anything else that gives streams.
+/// What [`serve`](crate::serve()) accepts connections from: heist's `TcpListener` and `UnixListener`, or anything else that gives streams.
 ///
 /// A connection comes in two steps. [`accept`](Self::accept) waits for one, in the server's own task. What it gives is a future,
 /// [`Opening`](Self::Opening), which is awaited in the connection's task and there gives the stream: a TLS handshake belongs there, where
@@ -72,7 +74,7 @@ pub trait Listener: Send + Sync + 'static {
     /// use heist_hyper::Listener;
     ///
     /// let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// // With rustls this closure is `acceptor.accept(stream)`.
+    /// // With tokio-rustls this is `Ok(TokioIo::new(acceptor.accept(stream).await?))`, with hyper-util's `TokioIo`.
     /// let listener = listener.handshake(|stream: TcpStream| async move {
     ///     stream.set_ttl(32)?;
     ///     Ok(stream)
@@ -119,6 +121,19 @@ impl Listener for TcpListener {
             // One that refuses is already gone: reading will say so.
             let _ = stream.set_nodelay(true);
         }
+        Ok((ready(Ok(stream)), peer))
+    }
+}
+
+/// Peers are known by the address that they have bound, which is seldom any: who they are, a stream's `peer_cred` knows.
+#[cfg(unix)]
+impl Listener for UnixListener {
+    type Stream = UnixStream;
+    type Opening = Ready<io::Result<UnixStream>>;
+    type Peer = std::os::unix::net::SocketAddr;
+
+    async fn accept(&self, _: &AcceptOptions) -> io::Result<(Self::Opening, Self::Peer)> {
+        let (stream, peer) = UnixListener::accept(self).await?;
         Ok((ready(Ok(stream)), peer))
     }
 }

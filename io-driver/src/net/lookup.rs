@@ -35,6 +35,12 @@ use crate::offload::Call;
 ///
 /// Safe: dropping the future forgets the answer. A lookup that has begun runs to its end in the
 /// background; one that has not is not made.
+///
+/// So a time limit round it bounds the wait, and not the lookup: where no name server answers, that
+/// keeps its thread for as long as the system's resolver is told to wait (glibc: 5 seconds, twice, for
+/// each server in `/etc/resolv.conf`, if nothing else is said there), and then ends with an error.
+/// Where many such names are to be expected, use a resolver that needs no thread for each: the
+/// crate `heist-hickory`.
 #[doc(alias = "getaddrinfo")]
 pub async fn lookup_host<A: ToSocketAddrs>(host: A) -> io::Result<Addrs> {
     match host.target()? {

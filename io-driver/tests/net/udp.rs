@@ -309,6 +309,73 @@ fn multicast_is_heard_by_those_who_joined() {
     });
 }
 
+/// Of the scope of an interface: what is sent to it never leaves the machine.
+#[cfg(target_os = "linux")]
+const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff01, 0, 0, 0, 0, 0, 0x4845, 1);
+
+/// The number of an interface over which std's sockets hear IPv6 groups. The loopback interface is seldom one.
+#[cfg(target_os = "linux")]
+fn interface_v6() -> Option<u32> {
+    let table = std::fs::read_to_string("/proc/net/if_inet6").ok()?;
+    let mut numbers = table.lines().filter_map(|line| {
+        let number = line.split_whitespace().nth(1)?;
+        u32::from_str_radix(number, 16).ok()
+    });
+    let hears = |number: u32| {
+        let probe = std::net::UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?;
+        let port = probe.local_addr()?.port();
+        probe.set_read_timeout(Some(Duration::from_secs(1)))?;
+        probe.join_multicast_v6(&GROUP_V6, number)?;
+        socket2::SockRef::from(&probe).set_multicast_if_v6(number)?;
+        probe.send_to(b"probe", (GROUP_V6, port))?;
+        probe.recv(&mut [0; 8])
+    };
+    numbers.find(|&number| hears(number).is_ok())
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn multicast_over_ip_version_6_is_heard_by_those_who_joined() {
+    let Some(interface) = interface_v6() else {
+        eprintln!("skipped: no socket of this machine hears IPv6 groups");
+        return;
+    };
+    on_both_paths(|rig| {
+        rig.block_on(async {
+            let group = GROUP_V6;
+            let member = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).await.unwrap();
+            let port = member.local_addr().unwrap().port();
+            let sender = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).await.unwrap();
+            socket2::SockRef::from(&sender)
+                .set_multicast_if_v6(interface)
+                .unwrap();
+            member.join_multicast_v6(&group, interface).unwrap();
+            let twice = member.join_multicast_v6(&group, interface);
+            assert_eq!(kind(twice), io::ErrorKind::AddrInUse);
+            sender.send_to(b"all", (group, port)).await.unwrap();
+            let mut buf = [0; 8];
+            let (len, from) = member.recv_from(&mut buf).await.unwrap();
+            assert_eq!(&buf[..len], b"all");
+            assert_eq!(from.port(), sender.local_addr().unwrap().port());
+
+            member.leave_multicast_v6(&group, interface).unwrap();
+            sender.send_to(b"nobody", (group, port)).await.unwrap();
+            // What is sent to the member itself comes after it, and is the first that it gets.
+            let direct = (Ipv6Addr::LOCALHOST, port);
+            sender.send_to(b"you", direct).await.unwrap();
+            let len = member.recv(&mut buf).await.unwrap();
+            assert_eq!(&buf[..len], b"you");
+            let left = member.leave_multicast_v6(&group, interface);
+            assert_eq!(kind(left), io::ErrorKind::AddrNotAvailable);
+
+            // Heard by this machine too, if nothing else was said.
+            assert!(sender.multicast_loop_v6().unwrap());
+            sender.set_multicast_loop_v6(false).unwrap();
+            assert!(!sender.multicast_loop_v6().unwrap());
+        });
+    });
+}
+
 #[test]
 fn broadcast_must_be_allowed() {
     on_both_paths(|rig| {

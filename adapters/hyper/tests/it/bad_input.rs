@@ -3,6 +3,7 @@
 use crate::support::{Client, GET, LONG, MS, Server, hello, limited, until};
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::http::StatusCode;
 use axum::routing::{get, post};
 use heist_hyper::ConnectionError;
 use std::io::Write;
@@ -165,6 +166,46 @@ fn a_head_that_is_too_large_is_refused() {
         }
         assert_eq!(server.answers("/"), "hello");
         assert_eq!(server.stop().requests(), 1);
+    });
+}
+
+#[test]
+fn a_body_that_comes_byte_by_byte_is_the_handlers_to_bound() {
+    limited(|| {
+        let upload = post(|body: Body| async move {
+            let read = axum::body::to_bytes(body, 1 << 20);
+            match heist::timeout(HEADER, read).await {
+                Ok(Ok(body)) => (StatusCode::OK, body.len().to_string()),
+                Ok(Err(error)) => (StatusCode::BAD_REQUEST, error.to_string()),
+                Err(_) => (StatusCode::REQUEST_TIMEOUT, "too slow".to_owned()),
+            }
+        });
+        let server = Server::start(hello().route("/upload", upload));
+        let request = "POST /upload HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\n";
+        let mut client = server.connect();
+        client.send(request.as_bytes());
+        let mut sender = Client(client.0.try_clone().unwrap());
+        let began = Instant::now();
+        let sending = std::thread::spawn(move || {
+            for _ in 0..1000 {
+                // The server may be gone: that is what is waited for.
+                if sender.0.write_all(b"x").is_err() {
+                    return;
+                }
+                std::thread::sleep(20 * MS);
+            }
+        });
+        let (head, body) = client.whole_answer();
+        let took = began.elapsed();
+        assert!((HEADER..LONG).contains(&took), "{took:?}");
+        assert!(head.starts_with("HTTP/1.1 408 "), "{head}");
+        assert_eq!(body, "too slow");
+        // What comes of the body now is nobody's: the connection is closed.
+        client.rest();
+        sending.join().unwrap();
+        assert!(began.elapsed() < LONG, "{:?}", began.elapsed());
+        assert_eq!(server.answers("/"), "hello");
+        server.stop();
     });
 }
 

@@ -11,3 +11,5 @@ mod limit;
 mod limits;
 mod runtime;
 mod support;
+#[cfg(unix)]
+mod unix;

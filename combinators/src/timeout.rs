@@ -22,6 +22,9 @@ use std::time::{Duration, Instant};
 /// inside catches that and cleans up first, which is waited for. If it ends with a value nevertheless, that is the answer. `Duration::MAX` means never; zero strikes at the
 /// first suspension.
 ///
+/// As in asyncio, it can strike only where `future` suspends: a body that computes, blocks, or awaits only what is ready already is never cut off. (After 128
+/// operations of heist's own in a row, reads of a socket for one, the next suspends even so.)
+///
 /// A task that is awaited directly in `future`, as in `timeout(d, task)`, is asked to end with it, as in asyncio; to give up waiting alone, use
 /// `timeout(d, task.ended())`, or a shield.
 ///
@@ -45,6 +48,20 @@ pub fn timeout<F: Future>(after: Duration, future: F) -> Timeout<F> {
 }
 
 /// As [`timeout`], with the moment instead of the time from now. asyncio's `timeout_at`.
+///
+/// # Examples
+///
+/// ```
+/// use heist_combinators::timeout_at;
+/// use heist_runtime::time::{now, sleep};
+/// use std::time::Duration;
+///
+/// # heist_runtime::run(async {
+/// let soon = now() + Duration::from_millis(5); // for both
+/// assert!(timeout_at(soon, sleep(Duration::MAX)).await.is_err());
+/// assert!(timeout_at(soon, sleep(Duration::MAX)).await.is_err());
+/// # }).unwrap();
+/// ```
 pub fn timeout_at<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
     Timeout::new(Source::At(deadline), future)
 }

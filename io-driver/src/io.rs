@@ -310,6 +310,20 @@ pub struct CopyError {
 
 impl CopyError {
     /// What a failed copy's error says beyond its kind. `None` if it is of something else.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use heist_io_driver::io::{self, CopyError};
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// let mut room = [0; 3];
+    /// let mut writer = futures_lite::io::Cursor::new(&mut room[..]);
+    /// let error = io::copy(&mut &b"hello"[..], &mut writer).await.unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::WriteZero);
+    /// assert_eq!(CopyError::of(&error).unwrap().copied(), (3, 0));
+    /// # });
+    /// ```
     #[must_use]
     pub fn of(error: &io::Error) -> Option<&CopyError> {
         error.get_ref()?.downcast_ref()

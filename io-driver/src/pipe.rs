@@ -39,6 +39,21 @@ use crate::source::Async;
 ///
 /// The system's, for example when the process is out of descriptors, or the driver's if the ends
 /// cannot be registered. In a simulation, which has no pipes.
+///
+/// # Examples
+///
+/// ```
+/// use heist_io_driver::pipe;
+///
+/// # futures_lite::future::block_on(async {
+/// let (sender, receiver) = pipe::pipe()?;
+/// sender.write_all(b"hello").await?;
+/// let mut bytes = [0; 5];
+/// receiver.read_exact(&mut bytes).await?;
+/// assert_eq!(&bytes, b"hello");
+/// # std::io::Result::Ok(())
+/// # }).unwrap();
+/// ```
 #[doc(alias = "os.pipe")]
 pub fn pipe() -> io::Result<(Sender, Receiver)> {
     let (sender, receiver) = Async::pair_of_kernel(|| {
@@ -75,6 +90,18 @@ macro_rules! end {
             ///
             /// `InvalidInput` if it is no pipe, or the wrong end of one; or the driver's, if it
             /// cannot be registered.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// use heist_io_driver::pipe::Sender;
+            ///
+            /// let (reader, writer) = std::io::pipe()?;
+            /// assert!(Sender::from_owned_fd(reader.into()).is_err()); // the wrong end
+            /// let sender = Sender::from_owned_fd(writer.into())?;
+            /// # drop(sender);
+            /// # Ok::<(), std::io::Error>(())
+            /// ```
             pub fn from_owned_fd(fd: OwnedFd) -> io::Result<$end> {
                 let io = Async::of_kernel(|| {
                     let fd = a_pipe(fd)?;

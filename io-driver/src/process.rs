@@ -162,6 +162,24 @@ impl Command {
     ///
     /// std's: there is no such program ([`NotFound`](io::ErrorKind::NotFound)), no descriptors or processes are left. If its pipes or its end cannot be waited for, it is killed
     /// before the error is returned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use heist_io_driver::process::{Command, Stdio};
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    /// let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    /// stdin.write_all(b"hello").await?;
+    /// drop(stdin); // the child reads the end
+    /// let mut bytes = [0; 5];
+    /// stdout.read_exact(&mut bytes).await?;
+    /// assert_eq!(&bytes, b"hello");
+    /// assert!(child.wait().await?.success());
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn spawn(&mut self) -> io::Result<Child> {
         orphan::sweep();
         let mut child = self.std.spawn()?;
@@ -190,6 +208,18 @@ impl Command {
     /// # Cancel safety
     ///
     /// Dropped, the child runs on, unless it is to be [killed](Self::kill_on_drop).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use heist_io_driver::process::Command;
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// let status = Command::new("sh").args(["-c", "exit 3"]).status().await?;
+    /// assert_eq!(status.code(), Some(3));
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub async fn status(&mut self) -> io::Result<ExitStatus> {
         self.spawn()?.wait().await
     }
@@ -203,6 +233,19 @@ impl Command {
     /// # Cancel safety
     ///
     /// As [`status`](Self::status).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use heist_io_driver::process::Command;
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// let output = Command::new("sh").args(["-c", "echo $NAME"]).env("NAME", "Ada").output().await?;
+    /// assert!(output.status.success());
+    /// assert_eq!(output.stdout, b"Ada\n");
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub async fn output(&mut self) -> io::Result<Output> {
         let [stdin, stdout, stderr] = self.said;
         if !stdin {
@@ -282,6 +325,24 @@ impl Child {
     /// # Cancel safety
     ///
     /// May be dropped and called again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use heist_io_driver::process::Command;
+    /// use heist_io_driver::signal::SignalKind;
+    /// use std::{os::unix::process::ExitStatusExt, time::Duration};
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// let mut child = Command::new("sleep").arg("3600").kill_on_drop(true).spawn()?;
+    /// let grace = Duration::from_millis(5);
+    /// assert!(child.wait_timeout(grace).await?.is_none());
+    /// child.signal(SignalKind::TERMINATE)?;
+    /// let status = child.wait().await?;
+    /// assert_eq!(status.signal(), Some(SignalKind::TERMINATE.as_raw()));
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub async fn wait_timeout(&mut self, limit: Duration) -> io::Result<Option<ExitStatus>> {
         let mut limit = pin!(sleep(limit));
         poll_fn(|cx| {
@@ -333,6 +394,19 @@ impl Child {
     /// # Cancel safety
     ///
     /// As [`wait_with_output`](Self::wait_with_output).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use heist_io_driver::process::{Command, Stdio};
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// let sort = Command::new("sort").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    /// let output = sort.communicate("pear\napple\n").await?;
+    /// assert_eq!(output.stdout, b"apple\npear\n");
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub async fn communicate(mut self, input: impl AsRef<[u8]>) -> io::Result<Output> {
         let (stdin, stdout, stderr) = (self.stdin.take(), self.stdout.take(), self.stderr.take());
         let writing = write_all(stdin, input.as_ref());
@@ -358,6 +432,20 @@ impl Child {
     /// # Cancel safety
     ///
     /// It is killed nevertheless.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use heist_io_driver::process::Command;
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// let mut child = Command::new("sleep").arg("3600").spawn()?;
+    /// assert!(child.try_wait()?.is_none());
+    /// child.kill().await?;
+    /// assert!(!child.try_wait()?.unwrap().success());
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub async fn kill(&mut self) -> io::Result<()> {
         self.start_kill()?;
         self.wait().await.map(drop)

@@ -32,6 +32,15 @@ use std::task::{Context, Poll, ready};
 const MOST: i32 = 64;
 
 /// Which signal.
+///
+/// # Examples
+///
+/// ```
+/// use heist_io_driver::signal::SignalKind;
+///
+/// assert_eq!(SignalKind::TERMINATE.as_raw(), 15);
+/// assert_eq!(SignalKind::from_raw(15), SignalKind::TERMINATE);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SignalKind(i32);
 
@@ -170,6 +179,16 @@ pub async fn ctrl_c() -> io::Result<()> {
 /// # Cancel safety
 ///
 /// As [`ctrl_c`].
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example() -> std::io::Result<()> {
+/// heist_io_driver::signal::terminate().await?;
+/// println!("shutting down");
+/// # Ok(())
+/// # }
+/// ```
 pub async fn terminate() -> io::Result<()> {
     signal(SignalKind::TERMINATE)?.recv().await.map(drop)
 }
@@ -193,6 +212,21 @@ impl Signals {
     /// # Cancel safety
     ///
     /// Dropped, or cancelled, it has taken no signal.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use heist_io_driver::process::Command;
+    /// use heist_io_driver::signal::{self, SignalKind};
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// let mut signals = signal::any([SignalKind::USER_DEFINED1, SignalKind::USER_DEFINED2])?;
+    /// let this = std::process::id().to_string();
+    /// Command::new("kill").args(["-USR1", &this]).status().await?; // from anybody
+    /// assert_eq!(signals.recv().await?, SignalKind::USER_DEFINED1);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub async fn recv(&mut self) -> io::Result<SignalKind> {
         poll_fn(|cx| self.poll_recv(cx)).await
     }

@@ -47,11 +47,11 @@ use crate::options::Kind;
 ///
 /// # Examples
 ///
-/// ```ignore
+/// ```
 /// #[heist::main(worker_threads = 4)]
-/// async fn main() -> std::io::Result<()> {
-///     let greeting = heist::spawn(async { "hello" }).await;
-///     println!("{greeting:?}");
+/// async fn main() -> Result<(), heist::TaskError> {
+///     let greeting = heist::spawn(async { "hello" }).await?;
+///     assert_eq!(greeting, "hello");
 ///     Ok(())
 /// }
 /// ```
@@ -84,7 +84,7 @@ pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # Examples
 ///
-/// ```ignore
+/// ```
 /// #[heist::test(flavor = "current_thread", start_paused = true, timeout_ms = 10_000)]
 /// async fn an_hour_passes_at_once() {
 ///     heist::sleep(std::time::Duration::from_secs(3600)).await;

@@ -131,6 +131,18 @@ impl Builder {
 
     /// No threads of its own for tasks: they run on the thread that calls `block_on` or `run`, while it does. The same scheduler with one
     /// worker. Tasks still have to be `Send`: two threads may call `block_on` in turn.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use heist_runtime::{Builder, spawn};
+    ///
+    /// let runtime = Builder::new().current_thread().build()?;
+    /// let here = std::thread::current().id();
+    /// let there = runtime.run(async { spawn(async { std::thread::current().id() }).await.unwrap() });
+    /// assert_eq!(there.unwrap(), here);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn current_thread(mut self) -> Self {
         self.threaded = false;
         self
@@ -162,6 +174,18 @@ impl Builder {
 
     /// Starts with the clock paused: time passes only by [`Clock::advance`], and by itself to the next timer whenever nothing can run. For
     /// tests.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use heist_runtime::{Builder, time::sleep};
+    /// use std::time::Duration;
+    ///
+    /// let runtime = Builder::new().start_paused(true).build()?;
+    /// let year = Duration::from_secs(365 * 24 * 3600);
+    /// runtime.block_on(sleep(year)).unwrap(); // at once
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn start_paused(mut self, paused: bool) -> Self {
         self.start_paused = paused;
         self
@@ -169,6 +193,21 @@ impl Builder {
 
     /// Told of every task's failure that no handle retrieves, on the thread where it is noticed. The default is a tracing error. asyncio's
     /// `set_exception_handler`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use heist_runtime::Builder;
+    /// use std::sync::mpsc;
+    ///
+    /// let (tell, told) = mpsc::channel();
+    /// let runtime = Builder::new()
+    ///     .exception_handler(move |failure| drop(tell.send(failure.to_string())))
+    ///     .build()?;
+    /// runtime.handle().try_spawn(async { Err::<(), _>("no such file") }).detach();
+    /// assert!(told.recv().unwrap().contains("no such file"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[doc(alias = "set_exception_handler")]
     pub fn exception_handler(mut self, handler: impl Fn(&Failure) + Send + Sync + 'static) -> Self {
         self.exception_handler = Some(Arc::new(handler));

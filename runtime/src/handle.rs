@@ -151,6 +151,16 @@ impl Handle {
     /// If the runtime is shut down, the future is dropped and the task's outcome is an error
     /// ([`TaskError::is_refused`]). The task starts with a copy of the calling code's [context](crate::context): that of a task, or, on a thread
     /// outside, what that thread has set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = heist_runtime::Runtime::new()?;
+    /// let handle = runtime.handle().clone(); // for any thread
+    /// let task = handle.spawn(async { 6 * 7 });
+    /// assert_eq!(runtime.block_on(task).unwrap().unwrap(), 42);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[doc(alias = "create_task")]
     #[track_caller]
     #[inline]
@@ -272,6 +282,17 @@ impl Handle {
     /// # Panics
     ///
     /// A panic of the future goes on here.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # heist_runtime::run(async {
+    /// let handle = heist_runtime::Handle::current().unwrap();
+    /// // In a callback of C's, say, that knows nothing of `async`:
+    /// let sum = handle.block_on(async { 1 + 1 }).unwrap();
+    /// assert_eq!(sum, 2);
+    /// # }).unwrap();
+    /// ```
     #[doc(alias = "run_until_complete")]
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> Result<F::Output, TaskError> {
@@ -366,6 +387,19 @@ impl Handle {
     /// Every unfinished task, as of some moment during the call. asyncio's `all_tasks(loop)`.
     ///
     /// Callbacks ([`call_soon`](Self::call_soon), [`call_later`](Self::call_later)) are not among them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use heist_runtime::{Handle, task};
+    ///
+    /// # heist_runtime::run(async {
+    /// let sleeper = task::Builder::new().name("sleeper").spawn(std::future::pending::<()>());
+    /// let tasks = Handle::current().unwrap().all_tasks();
+    /// assert!(tasks.iter().any(|task| task.name() == "sleeper"));
+    /// # drop(sleeper);
+    /// # }).unwrap();
+    /// ```
     pub fn all_tasks(&self) -> Vec<TaskRef> {
         let mut tasks = self.registry().tasks();
         tasks.retain(|task| !task.is_callback());
@@ -394,6 +428,17 @@ impl Handle {
     }
 
     /// The runtime's counters, as of some moment during the call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # heist_runtime::run(async {
+    /// let handle = heist_runtime::Handle::current().unwrap();
+    /// let before = handle.metrics().tasks_spawned;
+    /// heist_runtime::spawn(async {}).await.unwrap();
+    /// assert!(handle.metrics().tasks_spawned > before);
+    /// # }).unwrap();
+    /// ```
     pub fn metrics(&self) -> Metrics {
         Metrics::of(self)
     }

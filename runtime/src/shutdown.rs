@@ -137,6 +137,19 @@ impl Handle {
     ///
     /// A task that has not ended by the deadline is [aborted](crate::Task::abort), and told of in the report and to the exception handler. What is late even
     /// then is left to itself: it ends when its poll, or its blocking closure, returns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let runtime = heist_runtime::Runtime::new()?;
+    /// runtime.handle().spawn(std::future::pending::<()>()).detach();
+    /// let report = runtime.handle().shutdown(Duration::from_secs(5));
+    /// assert!(report.is_complete(), "{report}"); // else it names who was late
+    /// assert!(runtime.handle().spawn(async {}).result().unwrap_err().is_refused());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let began = system::now();
         let until = began + deadline.min(FOR_EVER);

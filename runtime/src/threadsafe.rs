@@ -301,6 +301,21 @@ pub mod concurrent {
         ///
         /// The time was up, the coroutine was cancelled or panicked, its runtime is gone, or this thread is the only one that could
         /// run it.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use heist_runtime::{Runtime, run_coroutine_threadsafe};
+        /// use std::time::Duration;
+        ///
+        /// let runtime = Runtime::new()?;
+        /// let endless = run_coroutine_threadsafe(std::future::pending::<()>(), runtime.handle());
+        /// let error = endless.result(Duration::from_millis(5)).unwrap_err();
+        /// assert!(error.is_timeout()); // it runs on
+        /// endless.cancel();
+        /// assert!(endless.result(None).unwrap_err().is_cancelled());
+        /// # Ok::<(), std::io::Error>(())
+        /// ```
         pub fn result(&self, timeout: impl Into<Option<Duration>>) -> Result<T, Error> {
             self.wait(timeout.into())?;
             self.core.take().map_err(|error| Error(Kind::Task(error)))

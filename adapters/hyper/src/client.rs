@@ -47,6 +47,19 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// For other settings, build one with [`Client::builder`], [`HeistExecutor`], [`HeistTimer`] (as `timer` and as `pool_timer`) and a
 /// [`HeistConnector`].
+///
+/// # Examples
+///
+/// ```
+/// use http_body_util::Empty;
+/// use hyper::body::Bytes;
+///
+/// # heist::run(async {
+/// let client = heist_hyper::client::client::<Empty<Bytes>>();
+/// // Nobody listens there.
+/// assert!(client.get("http://127.0.0.1:1/".parse().unwrap()).await.unwrap_err().is_connect());
+/// # }).unwrap();
+/// ```
 pub fn client<B>() -> Client<HeistConnector, B>
 where
     B: Body + Send,

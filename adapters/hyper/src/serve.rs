@@ -327,6 +327,22 @@ impl<L: Listener, S> Serve<L, S> {
     /// for: a handler that [catches](heist::catch_cancel) it holds the server up until it has cleaned up.
     ///
     /// `Duration::MAX` is no deadline.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(listener: heist::net::TcpListener, app: axum::Router) -> std::io::Result<()> {
+    /// use heist::signal::{self, SignalKind};
+    /// use std::time::Duration;
+    ///
+    /// let mut signals = signal::any([SignalKind::INTERRUPT, SignalKind::TERMINATE])?;
+    /// let report = heist_hyper::serve(listener, app)
+    ///     .graceful_shutdown(async move { signals.recv().await }, Duration::from_secs(10))
+    ///     .await?;
+    /// println!("{} requests were cut off", report.requests_cut_off());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn graceful_shutdown<F>(mut self, signal: F, deadline: Duration) -> Self
     where
         F: Future + Send + 'static,

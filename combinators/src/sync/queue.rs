@@ -216,6 +216,21 @@ impl<S: Store> QueueOf<S> {
     ///
     /// All waiting putters fail. Getters take what is left and fail then. With `immediate`, what is left is dropped, and counts as
     /// [done](QueueOf::task_done), so that a [`join`](QueueOf::join) waits only for items that were got.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use heist_combinators::sync::Queue;
+    ///
+    /// # heist_runtime::run(async {
+    /// let queue = Queue::new(0);
+    /// queue.put("last").await.unwrap();
+    /// queue.shutdown(false); // nothing more is put; what is there is still got
+    /// assert!(queue.put("late").await.is_err());
+    /// assert_eq!(queue.get().await, Ok("last"));
+    /// assert!(queue.get().await.is_err());
+    /// # }).unwrap();
+    /// ```
     pub fn shutdown(&self, immediate: bool) {
         // The items are dropped after the lock was given back.
         let _left = self.state.update(|state, wakes| {

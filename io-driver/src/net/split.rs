@@ -59,6 +59,27 @@ impl<S: Duplex> OwnedReadHalf<S> {
     /// # Errors
     ///
     /// Gives both halves back if they are not of one stream.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use heist_io_driver::net::{TcpListener, TcpStream};
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (peer, _) = listener.accept().await?;
+    ///
+    /// let (reader, writer) = stream.into_split();
+    /// writer.write_all(b"question").await?; // in one task, say
+    /// peer.write_all(b"answer").await?;
+    /// let mut answer = [0; 6];
+    /// reader.read_exact(&mut answer).await?; // in another
+    /// let stream = reader.reunite(writer).unwrap();
+    /// stream.set_nodelay(true)?;
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn reunite(self, writer: OwnedWriteHalf<S>) -> Result<S, ReuniteError<S>> {
         if !Arc::ptr_eq(&self.stream, &writer.stream) {
             return Err(ReuniteError(self, writer));

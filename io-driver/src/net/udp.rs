@@ -94,6 +94,21 @@ impl UdpSocket {
     /// # Cancel safety
     ///
     /// Safe: the peer is what it was when the future is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use heist_io_driver::net::UdpSocket;
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// let (here, there) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
+    /// here.connect(there.local_addr()?).await?;
+    /// here.send(b"ping").await?;
+    /// let mut datagram = [0; 16];
+    /// assert_eq!(there.recv_from(&mut datagram).await?, (4, here.local_addr()?));
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     #[doc(alias = "sock_connect")]
     pub async fn connect<A: ToSocketAddrs>(&self, addr: A) -> io::Result<()> {
         let mut last = None;

@@ -85,6 +85,20 @@ impl Interval {
     /// # Cancel safety
     ///
     /// A tick that was not returned has not happened: the next call returns it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use heist_io_driver::time::interval;
+    /// use std::time::Duration;
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// let period = Duration::from_millis(2);
+    /// let mut pulse = interval(period);
+    /// let first = pulse.tick().await; // at once
+    /// assert_eq!(pulse.tick().await, first + period); // when it was due
+    /// # });
+    /// ```
     pub async fn tick(&mut self) -> Instant {
         poll_fn(|cx| self.poll_tick(cx)).await
     }

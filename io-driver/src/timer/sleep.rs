@@ -146,6 +146,19 @@ impl Sleep {
 
     /// Moves the deadline. A task that waits for this sleep keeps waiting and is woken at the new
     /// deadline; a sleep that had ended can be awaited anew.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use heist_io_driver::time::{now, sleep};
+    /// use std::{pin::pin, time::Duration};
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// let mut alarm = pin!(sleep(Duration::MAX));
+    /// alarm.as_mut().reset(now() + Duration::from_millis(1));
+    /// alarm.await;
+    /// # });
+    /// ```
     pub fn reset(mut self: Pin<&mut Self>, deadline: Instant) {
         let sleep = &mut *self;
         sleep.deadline = Some(deadline);

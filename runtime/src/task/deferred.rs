@@ -189,6 +189,17 @@ impl<T: Send + 'static> Promise<T> {
     /// # Errors
     ///
     /// The value, if the outcome is settled already: asyncio's `InvalidStateError`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # heist_runtime::run(async {
+    /// let (promise, answer) = heist_runtime::task::promise();
+    /// assert_eq!(promise.set(42), Ok(()));
+    /// assert_eq!(promise.set(43), Err(43)); // it was kept already
+    /// assert_eq!(answer.await.unwrap(), 42);
+    /// # }).unwrap();
+    /// ```
     #[doc(alias = "set_result")]
     pub fn set(&self, value: T) -> Result<(), T> {
         match self.settle(Ok(value)) {

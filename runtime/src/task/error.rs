@@ -121,6 +121,18 @@ impl TaskError {
     }
 
     /// Whether the task was cancelled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # heist_runtime::run(async {
+    /// let task = heist_runtime::spawn(std::future::pending::<()>());
+    /// task.cancel("enough");
+    /// let error = task.await.unwrap_err();
+    /// assert!(error.is_cancelled() && !error.is_panic());
+    /// assert_eq!(error.cancel_message(), Some("enough"));
+    /// # }).unwrap();
+    /// ```
     pub fn is_cancelled(&self) -> bool {
         matches!(*self.0, Kind::Cancelled(_))
     }
@@ -145,6 +157,16 @@ impl TaskError {
     }
 
     /// The panic's message, if it is a string, as that of `panic!` is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # heist_runtime::run(async {
+    /// let error = heist_runtime::spawn(async { panic!("oops") }).await.unwrap_err();
+    /// assert!(error.is_panic());
+    /// assert_eq!(error.panic_message(), Some("oops"));
+    /// # }).unwrap();
+    /// ```
     pub fn panic_message(&self) -> Option<&str> {
         match &*self.0 {
             Kind::Panicked(payload) => payload.1.as_deref(),

@@ -95,7 +95,7 @@ impl<T> Task<T> {
     }
 
     /// Whether the task has ended: with a value, an error, or by a cancellation. asyncio's `done`.
-    #[doc(alias = "done")]
+    #[doc(alias("done", "is_finished"))]
     pub fn is_done(&self) -> bool {
         self.header().state.load().is_done()
     }
@@ -179,6 +179,20 @@ impl<T> Task<T> {
     /// # Cancel safety
     ///
     /// See [`TaskRef::cancel_with`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use heist_runtime::{spawn, task::Cancel};
+    /// use std::time::Duration;
+    ///
+    /// # heist_runtime::run(async {
+    /// let task = spawn(std::future::pending::<()>());
+    /// let cancel = Cancel::new().reason("shutting down").grace(Duration::from_secs(5));
+    /// task.cancel_with(cancel).await;
+    /// assert!(task.is_cancelled());
+    /// # }).unwrap();
+    /// ```
     pub async fn cancel_with(&self, cancel: Cancel) -> CancelOutcome {
         let task = self.as_ref();
         task.cancel_with(cancel).await
@@ -187,11 +201,37 @@ impl<T> Task<T> {
     /// Calls `callback` when the task has ended: on the thread that ends it, or here and now if it has. asyncio's `add_done_callback`.
     ///
     /// It is called in a copy of the calling code's [context](crate::context), and should be short. A panic in one that waited is contained.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    ///
+    /// # heist_runtime::run(async {
+    /// let (tell, told) = mpsc::channel();
+    /// let task = heist_runtime::spawn(async {});
+    /// task.add_done_callback(move || tell.send("done").unwrap());
+    /// task.await.unwrap();
+    /// # heist_runtime::spawn_blocking(move ||
+    /// assert_eq!(told.recv().unwrap(), "done")
+    /// # ).await.unwrap();
+    /// # }).unwrap();
+    /// ```
     pub fn add_done_callback(&self, callback: impl FnOnce() + Send + 'static) {
         self.header().add_done_callback(callback);
     }
 
     /// A handle that can be cloned and gives the outcome any number of times.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # heist_runtime::run(async {
+    /// let one = heist_runtime::spawn(async { "hello" }).shared();
+    /// let two = one.clone();
+    /// assert_eq!(one.await.unwrap(), two.await.unwrap());
+    /// # }).unwrap();
+    /// ```
     pub fn shared(self) -> Shared<T>
     where
         T: Clone + Send + Sync + 'static,
@@ -213,6 +253,19 @@ impl<T> Task<T> {
     /// # Errors
     ///
     /// Why there is none; [`is_invalid_state`](TaskError::is_invalid_state) before the end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # heist_runtime::run(async {
+    /// let mut endless = heist_runtime::spawn(std::future::pending::<()>());
+    /// assert!(endless.result().unwrap_err().is_invalid_state());
+    /// let mut task = heist_runtime::spawn(async { 42 });
+    /// task.ended().await;
+    /// assert_eq!(task.result().unwrap(), 42);
+    /// assert!(task.result().is_err()); // it is given once
+    /// # }).unwrap();
+    /// ```
     pub fn result(&mut self) -> Result<T, TaskError> {
         self.take_outcome()
             .unwrap_or_else(|| Err(TaskError::invalid_state()))

@@ -130,6 +130,24 @@ impl UnixDatagram {
     /// # Cancel safety
     ///
     /// Safe: nothing has been sent when the future is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use heist_io_driver::net::UnixDatagram;
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// let path = std::env::temp_dir().join(format!("example-{}.datagrams", std::process::id()));
+    /// # let _ = std::fs::remove_file(&path);
+    /// let server = UnixDatagram::bind(&path)?;
+    /// UnixDatagram::unbound()?.send_to(b"hello", &path).await?;
+    /// let mut datagram = [0; 16];
+    /// let (n, _from) = server.recv_from(&mut datagram).await?;
+    /// assert_eq!(&datagram[..n], b"hello");
+    /// # std::fs::remove_file(&path)?;
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     #[doc(alias = "sock_sendto")]
     pub async fn send_to<P: AsRef<Path>>(&self, buf: &[u8], path: P) -> io::Result<usize> {
         self.send_to_addr(buf, &SocketAddr::from_pathname(path)?)

@@ -1,8 +1,8 @@
 //! A TCP server that sends back whatever it gets: a task for each connection, and a shutdown that waits for none of them.
 //!
 //! ```sh
-//! cargo run --release --example echo_server                          # ends with Ctrl-C
-//! cargo run --release --example echo_server -- '[::1]:7000' --seconds 60
+//! cargo run --release --example echo                          # ends with Ctrl-C
+//! cargo run --release --example echo -- '[::1]:7000' --seconds 60
 //!
 //! nc 127.0.0.1 7000
 //! ```

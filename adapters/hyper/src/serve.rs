@@ -85,6 +85,7 @@ type SetHttp2 = Arc<dyn Fn(&mut http2::Builder<HeistExecutor>) + Send + Sync>;
 /// |---|---|
 /// | a head that comes slowly, or never | [`header_read_timeout`](Serve::header_read_timeout), 30 s |
 /// | a peer that does not read | [`write_timeout`](Serve::write_timeout), 60 s, and hyper's buffers: some 400 KiB a connection |
+/// | a peer that opens no window for answers (HTTP/2) | [`idle_timeout`](Serve::idle_timeout), then `write_timeout`; and one frame of each body, of at most 200 at a time |
 /// | a connection without requests | [`idle_timeout`](Serve::idle_timeout), 5 min |
 /// | too many connections | [`max_connections`](Serve::max_connections), none. What is out of descriptors waits and recovers |
 /// | long heads | 100 headers and hyper's buffer ([`http1`](Serve::http1)); 16 KiB ([`http2`](Serve::http2)) |
@@ -264,6 +265,10 @@ impl<L: Listener, S> Serve<L, S> {
     /// How long a connection may be without requests. Then it is closed, in the way of its protocol, at the latest after half as long again.
     /// 5 minutes, if nothing else is said; `None`: for ever. HTTP/1 waits for the next request no longer than
     /// [`header_read_timeout`](Self::header_read_timeout) either.
+    ///
+    /// Requests whose answers wait for nothing but the peer, which opens no window for them while nothing else is written, do not count: if it
+    /// still does not after [`write_timeout`](Self::write_timeout), the connection is cut off. A consumer of a gRPC stream that rests for
+    /// longer wants more time here.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.idle_timeout = timeout.into();
         self

@@ -73,7 +73,10 @@ where
             let future = match this.stage.as_mut().project() {
                 StageProjection::Called { future } => {
                     let response = ready!(future.poll(cx))?;
-                    let counted = this.counted.take();
+                    let mut counted = this.counted.take();
+                    if let Some(counted) = &mut counted {
+                        counted.set_held(true);
+                    }
                     return Poll::Ready(Ok(response.map(|body| Answer {
                         body,
                         counted,
@@ -127,7 +130,12 @@ impl<B: Body> Body for Answer<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
         *this.is_begun = true;
-        let frame = ready!(this.body.poll_frame(cx));
+        let polled = this.body.poll_frame(cx);
+        // hyper asks for the next frame once there is room for it.
+        if let Some(counted) = this.counted {
+            counted.set_held(polled.is_ready());
+        }
+        let frame = ready!(polled);
         *this.is_complete |= frame.is_none();
         Poll::Ready(frame)
     }

@@ -1,7 +1,7 @@
 //! One connection's life.
 
 use super::answer::Answers;
-use super::links::Guard;
+use super::links::{Guard, Link};
 use super::stream::{Greeting, Stream};
 use super::{Brood, ConnectionError, Settings, Version};
 use heist::time::{self, Sleep};
@@ -14,7 +14,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tower_service::Service;
 
@@ -43,7 +43,8 @@ where
         T: Read + Write + Unpin + Send + 'static,
     {
         let settings = self.settings.clone();
-        let opened = heist::timeout(settings.header_timeout, open(&settings, opening));
+        let opening = open(&settings, self.guard.link().clone(), opening);
+        let opened = heist::timeout(settings.header_timeout, opening);
         let answered = match self.guard.unless_told(opened).await {
             // The server stops, or the peer has thought better of it.
             None | Some(Ok(Ok(None))) => return,
@@ -67,7 +68,7 @@ where
     where
         T: Read + Write + Unpin + Send + 'static,
     {
-        let patience = self.settings.header_timeout;
+        let patience = Patience::of(&self.settings);
         let answers = Answers {
             service: self.service.clone(),
             link: self.guard.link().clone(),
@@ -87,7 +88,7 @@ where
                     connection.with_upgrades(),
                     finish,
                 )
-                .await?;
+                .await
             }
             #[cfg(feature = "http2")]
             Version::Http2 => {
@@ -96,22 +97,22 @@ where
                 let finish = |connection: Pin<&mut _>| {
                     hyper::server::conn::http2::Connection::graceful_shutdown(connection)
                 };
-                drive(&mut self.guard, patience, connection, finish).await?;
+                drive(&mut self.guard, patience, connection, finish).await
             }
         }
-        Ok(())
     }
 }
 
 /// What is done before the first request. None: the peer closed without a word.
 async fn open<T, P>(
     settings: &Settings<P>,
+    link: Arc<Link>,
     opening: impl Future<Output = io::Result<T>>,
 ) -> io::Result<Option<(Stream<T>, Version)>>
 where
     T: Read + Write + Unpin,
 {
-    let mut stream = Stream::new(opening.await?, settings.write_timeout);
+    let mut stream = Stream::new(opening.await?, settings.write_timeout, link);
     #[cfg(feature = "http1")]
     if settings.only == Some(Version::Http1) || !cfg!(feature = "http2") {
         // hyper itself times the first head.
@@ -131,32 +132,83 @@ where
     Ok(Some((stream, version)))
 }
 
-/// Runs a connection to its end, and lets it finish when it is told to. One without requests has `patience` for that: HTTP/2 says goodbye to its
-/// peer and waits for the answer, which may be dead.
+/// How long a connection that was told to finish may do nothing.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// Without requests: HTTP/2 says goodbye to its peer and waits for the answer, which may be dead.
+    idle: Duration,
+    /// With answers that the peer does not read.
+    held: Duration,
+}
+
+impl Patience {
+    fn of<P>(settings: &Settings<P>) -> Self {
+        Self {
+            idle: settings.header_timeout,
+            held: settings.write_timeout,
+        }
+    }
+}
+
+/// A connection that finishes: how it was found when its time began to run.
+struct Finishing {
+    is_held: bool,
+    writes: u64,
+    sleep: Sleep,
+}
+
+impl Finishing {
+    fn new(link: &Link, patience: Patience) -> Self {
+        let is_held = link.is_held();
+        Self {
+            is_held,
+            writes: link.writes(),
+            sleep: time::sleep(if is_held {
+                patience.held
+            } else {
+                patience.idle
+            }),
+        }
+    }
+
+    /// Ready when nothing has moved for as long as may be.
+    fn poll_late(&mut self, link: &Link, patience: Patience, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(Pin::new(&mut self.sleep).poll(cx));
+            let is_same = (self.is_held, self.writes) == (link.is_held(), link.writes());
+            if is_same && !link.is_busy() {
+                return Poll::Ready(());
+            }
+            *self = Self::new(link, patience);
+        }
+    }
+}
+
+/// Runs a connection to its end, and lets it finish when it is told to.
 async fn drive<C: Future<Output = hyper::Result<()>>>(
     guard: &mut Guard,
-    patience: Duration,
+    patience: Patience,
     connection: C,
     finish: impl Fn(Pin<&mut C>),
-) -> hyper::Result<()> {
+) -> Result<(), ConnectionError> {
     let mut connection = pin!(connection);
-    let mut ending: Option<Sleep> = None;
+    let mut finishing: Option<Finishing> = None;
     poll_fn(|cx| {
-        if ending.is_none() && guard.poll_told(cx).is_ready() {
-            ending = Some(time::sleep(patience));
+        if finishing.is_none() && guard.poll_told(cx).is_ready() {
+            finishing = Some(Finishing::new(guard.link(), patience));
             finish(connection.as_mut());
         }
         if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-            return Poll::Ready(ended);
+            return Poll::Ready(ended.map_err(Into::into));
         }
-        while let Some(sleep) = &mut ending {
-            ready!(Pin::new(sleep).poll(cx));
-            if !guard.link().is_busy() {
-                return Poll::Ready(Ok(()));
-            }
-            ending = Some(time::sleep(patience));
-        }
-        Poll::Pending
+        let Some(finishing) = &mut finishing else {
+            return Poll::Pending;
+        };
+        ready!(finishing.poll_late(guard.link(), patience, cx));
+        Poll::Ready(match finishing.is_held {
+            true => Err(ConnectionError::unread()),
+            false => Ok(()),
+        })
     })
     .await
 }

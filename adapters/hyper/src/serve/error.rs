@@ -13,12 +13,18 @@ enum Kind {
     /// Before it was clear what is spoken.
     Opening(io::Error),
     Http(hyper::Error),
+    /// The peer has left answers unread, or their windows closed.
+    Unread,
     Panic(Option<String>),
 }
 
 impl ConnectionError {
     pub(super) fn opening(error: io::Error) -> Self {
         Self(Kind::Opening(error))
+    }
+
+    pub(super) fn unread() -> Self {
+        Self(Kind::Unread)
     }
 
     pub(super) fn panic(payload: &(dyn Any + Send)) -> Self {
@@ -36,6 +42,7 @@ impl ConnectionError {
                 let cause = error.source().and_then(|cause| cause.downcast_ref());
                 error.is_timeout() || cause.is_some_and(is_late)
             }
+            Kind::Unread => true,
             Kind::Panic(_) => false,
         }
     }
@@ -68,6 +75,7 @@ impl fmt::Display for ConnectionError {
                 Some(cause) => write!(f, "{error}: {cause}"),
                 None => error.fmt(f),
             },
+            Kind::Unread => f.write_str("the peer has not read its answers for as long as it may"),
             Kind::Panic(Some(message)) => write!(f, "the service panicked: {message}"),
             Kind::Panic(None) => f.write_str("the service panicked"),
         }
@@ -85,7 +93,7 @@ impl Error for ConnectionError {
         match &self.0 {
             Kind::Opening(error) => Some(error),
             Kind::Http(error) => Some(error),
-            Kind::Panic(_) => None,
+            Kind::Unread | Kind::Panic(_) => None,
         }
     }
 }

@@ -46,7 +46,8 @@ pub(super) struct Link {
     told: AtomicBool,
     waker: Mutex<Option<Waker>>,
     requests: Requests,
-    /// What the sweeper alone uses: `requests.ended` when it last looked, and how often it has found nothing new since.
+    flow: Flow,
+    /// What the sweeper alone uses: how much had happened when it last looked, and how often it has found nothing new since.
     seen: AtomicU64,
     idle_looks: AtomicU64,
     sums: Arc<Sums>,
@@ -60,6 +61,17 @@ struct Requests {
     ended: AtomicU64,
 }
 
+/// What goes to the peer.
+#[derive(Default)]
+struct Flow {
+    /// How often the stream has taken something.
+    writes: AtomicU64,
+    /// Whether it takes no more, until the peer reads.
+    is_full: AtomicBool,
+    /// Answers that have given something, and were not asked for more since: over HTTP/2 the peer opens no window for them.
+    held: AtomicU64,
+}
+
 impl Links {
     /// Adds a connection, which is there until its guard is dropped.
     pub(super) fn enter(self: &Arc<Self>) -> Guard {
@@ -67,6 +79,7 @@ impl Links {
             told: AtomicBool::new(false),
             waker: Mutex::new(None),
             requests: Requests::default(),
+            flow: Flow::default(),
             // More than there can be: the first look finds something new.
             seen: AtomicU64::new(u64::MAX),
             idle_looks: AtomicU64::new(0),
@@ -101,7 +114,7 @@ impl Links {
         self.tell(|_| true);
     }
 
-    /// Asks those connections to finish that had no request under way since this was called last but one.
+    /// Asks those connections to finish on which nothing has happened since this was called last but one, but what their peers hold up.
     pub(super) fn sweep(&self) {
         self.tell(Link::has_idled);
     }
@@ -151,8 +164,9 @@ impl Link {
 
     /// Looks whether it has been idle for two looks in a row.
     fn has_idled(&self) -> bool {
-        let ended = self.requests.ended.load(Ordering::Relaxed);
-        let is_new = self.seen.swap(ended, Ordering::Relaxed) != ended;
+        // Neither ever decreases, so their sum says whether one has changed.
+        let happened = self.requests.ended.load(Ordering::Relaxed) + self.writes();
+        let is_new = self.seen.swap(happened, Ordering::Relaxed) != happened;
         if is_new || self.is_busy() {
             self.idle_looks.store(0, Ordering::Relaxed);
             return false;
@@ -160,10 +174,32 @@ impl Link {
         self.idle_looks.fetch_add(1, Ordering::Relaxed) > 0
     }
 
-    /// Whether a request is under way.
+    /// Whether the service has something to do: a request is under way, and it is not the peer that holds it up.
     pub(super) fn is_busy(&self) -> bool {
         let requests = &self.requests;
-        requests.ended.load(Ordering::Relaxed) != requests.begun.load(Ordering::Relaxed)
+        // In this order: one that ends meanwhile is not counted twice.
+        let ended = requests.ended.load(Ordering::Relaxed);
+        let held = self.flow.held.load(Ordering::Relaxed);
+        requests.begun.load(Ordering::Relaxed) > ended + held
+    }
+
+    /// Whether something waits for the peer to read.
+    pub(super) fn is_held(&self) -> bool {
+        let flow = &self.flow;
+        flow.is_full.load(Ordering::Relaxed) || flow.held.load(Ordering::Relaxed) > 0
+    }
+
+    /// How often something was written.
+    pub(super) fn writes(&self) -> u64 {
+        self.flow.writes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_write(&self) {
+        self.flow.writes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_full(&self, is_full: bool) {
+        self.flow.is_full.store(is_full, Ordering::Relaxed);
     }
 }
 
@@ -234,6 +270,7 @@ impl Drop for Guard {
 pub(super) struct Request {
     link: Arc<Link>,
     is_answered: bool,
+    is_held: bool,
 }
 
 impl Request {
@@ -242,7 +279,19 @@ impl Request {
         Self {
             link: link.clone(),
             is_answered: false,
+            is_held: false,
         }
+    }
+
+    /// Whether it is the peer that the rest of the answer waits for.
+    pub(super) fn set_held(&mut self, is_held: bool) {
+        let held = &self.link.flow.held;
+        match (self.is_held, is_held) {
+            (false, true) => drop(held.fetch_add(1, Ordering::Relaxed)),
+            (true, false) => drop(held.fetch_sub(1, Ordering::Relaxed)),
+            _ => (),
+        }
+        self.is_held = is_held;
     }
 
     pub(super) fn set_answered(&mut self) {
@@ -252,6 +301,7 @@ impl Request {
 
 impl Drop for Request {
     fn drop(&mut self) {
+        self.set_held(false);
         let requests = &self.link.requests;
         if self.is_answered {
             requests.answered.fetch_add(1, Ordering::Relaxed);

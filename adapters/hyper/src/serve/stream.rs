@@ -1,10 +1,12 @@
 //! A connection's stream: bytes that were read ahead, and a limit on writes that do not move.
 
+use super::links::Link;
 use heist::time::{self, Sleep};
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ pub(super) struct Stream<T> {
     write_timeout: Duration,
     /// Runs while a write waits for the peer to read.
     stalled: Option<Sleep>,
+    link: Arc<Link>,
 }
 
 /// Bytes that were read, and are still to be given: `bytes[given..read]`.
@@ -40,12 +43,13 @@ pub(super) enum Greeting {
 }
 
 impl<T: Read + Write + Unpin> Stream<T> {
-    pub(super) fn new(inner: T, write_timeout: Duration) -> Self {
+    pub(super) fn new(inner: T, write_timeout: Duration, link: Arc<Link>) -> Self {
         Self {
             inner,
             ahead: Ahead::default(),
             write_timeout,
             stalled: None,
+            link,
         }
     }
 
@@ -79,13 +83,18 @@ impl<T: Read + Write + Unpin> Stream<T> {
         written: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if written.is_ready() {
+            self.link.count_write();
             if self.stalled.is_some() {
                 self.stalled = None;
+                self.link.set_full(false);
             }
             return written;
         }
-        let timeout = self.write_timeout;
-        let stalled = self.stalled.get_or_insert_with(|| time::sleep(timeout));
+        let (timeout, link) = (self.write_timeout, &self.link);
+        let stalled = self.stalled.get_or_insert_with(|| {
+            link.set_full(true);
+            time::sleep(timeout)
+        });
         ready!(Pin::new(stalled).poll(cx));
         let error = "the peer has not read for as long as it may";
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, error)))

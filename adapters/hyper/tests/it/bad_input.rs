@@ -1,11 +1,13 @@
 //! Clients that mean ill, or are broken. Each costs a bounded time and memory, and itself alone.
 
-use crate::support::{Client, GET, LONG, MS, Server, hello, limited, until};
+use crate::support::{Client, GET, LONG, MS, Server, hello, http2_client, limited, until};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use heist_hyper::ConnectionError;
+use http_body_util::{BodyExt, Empty};
+use hyper::Request;
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -251,6 +253,85 @@ fn a_client_that_never_reads_holds_little_memory_and_not_for_long() {
         assert!(given < 32 << 20, "{given} bytes");
         let report = server.stop();
         assert_eq!((report.requests(), report.requests_answered()), (1, 0));
+    });
+}
+
+#[test]
+fn a_client_that_opens_no_window_holds_little_memory_and_not_for_long() {
+    limited(|| {
+        const STREAMS: usize = 50;
+        let endless = Endless::default();
+        let told = Told::default();
+        let hook = told.hook();
+        let app = hello().route(
+            "/endless",
+            get({
+                let endless = endless.clone();
+                move || async move { endless.body() }
+            }),
+        );
+        let server = Server::configured(app, LONG, |serve| {
+            serve
+                .idle_timeout(HEADER)
+                .write_timeout(HEADER)
+                .on_error(hook)
+        });
+        let began = Instant::now();
+        let address = server.address;
+        let client = server.runtime.spawn(async move {
+            let (mut client, connection) = http2_client(address).await;
+            let mut answers = Vec::new();
+            for _ in 0..STREAMS {
+                let request = Request::get("http://here/endless").body(Empty::<Bytes>::new());
+                answers.push(client.send_request(request.unwrap()).await.unwrap());
+            }
+            // It reads what comes and answers pings; the bodies are left alone.
+            drop(connection.await);
+            answers
+        });
+        let (late, text) = told.one();
+        assert!(late, "{text}");
+        assert!(began.elapsed() >= 2 * HEADER, "{:?}", began.elapsed());
+        // The client's window, and a frame for each.
+        let given = endless.0.load(Ordering::SeqCst);
+        assert!(given < (8 << 20) + (STREAMS << 16), "{given} bytes");
+        server.runtime.block_on(client).unwrap().unwrap();
+        let report = server.stop();
+        assert_eq!((report.requests(), report.requests_answered()), (50, 0));
+    });
+}
+
+#[test]
+fn a_service_that_takes_its_time_is_not_held_up_by_its_peer() {
+    limited(|| {
+        // One answer that the peer does not want, and beside it one that is long in coming.
+        let app = hello()
+            .route("/endless", get(|| async { Endless::default().body() }))
+            .route(
+                "/slow",
+                get(|| async {
+                    heist::sleep(6 * HEADER).await;
+                    "slow"
+                }),
+            );
+        let server = Server::configured(app, LONG, |serve| {
+            serve.idle_timeout(HEADER).write_timeout(HEADER)
+        });
+        let address = server.address;
+        let asked = server.runtime.run(async move {
+            let (mut client, _connection) = http2_client(address).await;
+            let request = |path| Request::get(path).body(Empty::<Bytes>::new()).unwrap();
+            let endless = client.send_request(request("http://here/endless")).await;
+            let slow = client
+                .send_request(request("http://here/slow"))
+                .await
+                .unwrap();
+            let slow = slow.into_body().collect().await.unwrap().to_bytes();
+            drop(endless);
+            slow
+        });
+        assert_eq!(asked.unwrap(), "slow");
+        server.stop();
     });
 }
 

@@ -1,10 +1,9 @@
 //! How a server ends: drained, cut off, cancelled.
 
-use crate::support::{Client, GET, Gauge, LONG, MS, Server, hello, limited, until};
+use crate::support::{Client, GET, Gauge, LONG, MS, Server, hello, http2_client, limited, until};
 use axum::Router;
 use axum::routing::get;
 use heist::sync::Event;
-use heist_hyper::{HeistExecutor, HeistTimer};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper::client::conn::http2;
@@ -86,19 +85,6 @@ fn requests_under_way_are_answered_and_idle_connections_closed_at_once() {
             (0, 0)
         );
     });
-}
-
-/// A client over HTTP/2; its connection's task ends with it.
-async fn http2_client(
-    address: SocketAddr,
-) -> (
-    http2::SendRequest<Empty<Bytes>>,
-    heist::Task<hyper::Result<()>>,
-) {
-    let stream = heist::net::TcpStream::connect(address).await.unwrap();
-    let mut builder = http2::Builder::new(HeistExecutor::new());
-    let (sender, connection) = builder.timer(HeistTimer).handshake(stream).await.unwrap();
-    (sender, heist::spawn(connection))
 }
 
 async fn ask(mut client: http2::SendRequest<Empty<Bytes>>, path: &str) -> hyper::Result<Bytes> {

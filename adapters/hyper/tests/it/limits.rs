@@ -146,3 +146,26 @@ fn a_peer_over_http2_that_never_says_goodbye_is_hung_up_on() {
         assert_eq!(server.stop().connections_cut_off(), 0);
     });
 }
+
+#[test]
+fn an_answer_that_is_read_slowly_is_not_without_requests() {
+    limited(|| {
+        const IDLE: Duration = Duration::from_millis(100);
+        const LENGTH: usize = 24 << 20;
+        // In one piece: it is with hyper at once, and then only the connection knows of it.
+        let app = Router::new().route("/", get(|| async { vec![b'x'; LENGTH] }));
+        let server = Server::configured(app, LONG, |serve| {
+            serve.idle_timeout(IDLE).header_read_timeout(IDLE)
+        });
+        let mut client = server.connect();
+        client.send(GET);
+        let (mut got, mut part) = (0, vec![0; 1 << 20]);
+        while got < LENGTH {
+            let read = std::io::Read::read(&mut client.0, &mut part).unwrap();
+            assert!(read > 0, "cut off after {got} bytes");
+            got += read;
+            std::thread::sleep(IDLE / 4);
+        }
+        assert_eq!(server.stop().requests_answered(), 1);
+    });
+}

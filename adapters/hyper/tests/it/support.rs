@@ -5,7 +5,10 @@ use axum::Router;
 use axum::routing::get;
 use heist::net::TcpListener;
 use heist::{Builder, Promise, Runtime, Task};
-use heist_hyper::{Serve, ServeReport, serve};
+use heist_hyper::{HeistExecutor, HeistTimer, Serve, ServeReport, serve};
+use http_body_util::Empty;
+use hyper::body::Bytes;
+use hyper::client::conn::http2;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -184,4 +187,17 @@ impl Gauge {
     pub(crate) fn most(&self) -> usize {
         self.most.load(Ordering::SeqCst)
     }
+}
+
+/// A client over HTTP/2; its connection's task ends with it.
+pub(crate) async fn http2_client(
+    address: SocketAddr,
+) -> (
+    http2::SendRequest<Empty<Bytes>>,
+    heist::Task<hyper::Result<()>>,
+) {
+    let stream = heist::net::TcpStream::connect(address).await.unwrap();
+    let mut builder = http2::Builder::new(HeistExecutor::new());
+    let (sender, connection) = builder.timer(HeistTimer).handshake(stream).await.unwrap();
+    (sender, heist::spawn(connection))
 }

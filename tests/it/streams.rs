@@ -7,8 +7,11 @@ use heist::streams::{
 };
 use heist::{Runtime, catch_cancel};
 use std::io::{self, ErrorKind};
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 const LIMIT: usize = 8;
@@ -382,6 +385,83 @@ fn a_flusher_that_never_began_is_an_error_too() {
         let (drained, closed) = ended.unwrap();
         assert_eq!(drained.unwrap_err().kind(), ErrorKind::BrokenPipe);
         assert_eq!(closed.unwrap_err().kind(), ErrorKind::BrokenPipe);
+    });
+}
+
+/// Takes one byte at every other poll, and panics when it is to take a `!`.
+#[derive(Default)]
+struct Slow {
+    taken: Arc<Mutex<Vec<u8>>>,
+    is_ready: bool,
+}
+
+impl futures_io::AsyncWrite for Slow {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        assert_ne!(data[0], b'!');
+        self.is_ready = !self.is_ready;
+        if self.is_ready {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.taken.lock().unwrap().push(data[0]);
+        Poll::Ready(Ok(1))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[test]
+fn outside_of_a_runtime_a_wait_that_is_dropped_loses_nothing() {
+    limited(|| {
+        let sink = Slow::default();
+        let taken = sink.taken.clone();
+        let mut writer = StreamWriter::new(sink);
+        writer.write(b"abc").unwrap();
+        let cx = &mut Context::from_waker(Waker::noop());
+        for _ in 0..2 {
+            assert!(pin!(writer.drain()).poll(cx).is_pending());
+        }
+        writer.write(b"def").unwrap();
+        writer.close();
+        for _ in 0..2 {
+            assert!(pin!(writer.wait_closed()).poll(cx).is_pending());
+        }
+        let mut closed = pin!(writer.wait_closed());
+        let polls = (0..100).map(|_| closed.as_mut().poll(cx));
+        let mut ready = polls.skip_while(Poll::is_pending);
+        assert!(matches!(ready.next(), Some(Poll::Ready(Ok(())))));
+        assert_eq!(*taken.lock().unwrap(), b"abcdef");
+    });
+}
+
+#[test]
+fn a_sink_that_panics_is_an_error_to_who_waits() {
+    limited(|| {
+        for data in [&b"!"[..], b"a!"] {
+            heist::run(async move {
+                let mut writer = StreamWriter::new(Slow::default());
+                let written = catch_unwind(AssertUnwindSafe(|| writer.write(data)));
+                assert_eq!(written.is_err(), data == b"!");
+                writer.close();
+                let closed = writer.wait_closed().await;
+                assert_eq!(closed.unwrap_err().kind(), ErrorKind::BrokenPipe);
+                assert_eq!(
+                    writer.drain().await.unwrap_err().kind(),
+                    ErrorKind::BrokenPipe
+                );
+            })
+            .unwrap();
+        }
     });
 }
 

@@ -15,7 +15,7 @@ use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 /// Beyond so many bytes that have not gone out, `drain` waits: asyncio's default.
 const HIGH: usize = 64 * 1024;
@@ -104,12 +104,13 @@ impl<W: AsyncWrite + Send + Unpin + 'static> StreamWriter<W> {
             return Err(closed());
         }
         if state.pending == 0
-            && let Some(mut sink) = state.sink.take()
+            && let Some(sink) = state.sink.take()
         {
             drop(state);
-            let sent = send_now(&mut sink, data);
+            let mut hand = self.in_hand(sink);
+            let sent = hand.send_now(data);
             state = self.shared.state.lock();
-            state.sink = Some(sink);
+            state.sink = hand.sink.take();
             match sent {
                 Ok(sent) => state.add(&data[sent..]),
                 Err(error) => {
@@ -183,12 +184,13 @@ impl<W: AsyncWrite + Send + Unpin + 'static> StreamWriter<W> {
     }
 
     /// Closes the sink, if that takes no waiting; else puts it back.
-    fn close_now(&self, mut sink: W) {
-        let mut cx = Context::from_waker(Waker::noop());
-        let closed = Pin::new(&mut sink).poll_close(&mut cx);
+    fn close_now(&self, sink: W) {
+        let mut hand = self.in_hand(sink);
+        let closed = hand.poll_close(&mut Context::from_waker(Waker::noop()));
+        let sink = hand.sink.take();
         let mut state = self.shared.state.lock();
         let Poll::Ready(closed) = closed else {
-            state.sink = Some(sink);
+            state.sink = sink;
             return;
         };
         if let Err(error) = closed {
@@ -243,7 +245,9 @@ impl<W: AsyncWrite + Send + Unpin + 'static> StreamWriter<W> {
         if Handle::current().is_none() {
             let sink = self.shared.state.lock().sink.take();
             if let Some(sink) = sink {
-                flush(self.in_hand(sink)).await;
+                let mut hand = self.in_hand(sink);
+                hand.is_lent = true;
+                flush(hand).await;
             }
         }
     }
@@ -252,6 +256,9 @@ impl<W: AsyncWrite + Send + Unpin + 'static> StreamWriter<W> {
         InHand {
             shared: self.shared.clone(),
             sink: Some(sink),
+            chunk: Vec::new(),
+            sent: 0,
+            is_lent: false,
         }
     }
 }
@@ -284,26 +291,39 @@ impl<W> State<W> {
     }
 }
 
-/// The sink in the flusher's hand. If the flusher is dropped at its await, or before it begins (by a runtime that shuts down), the sink goes with it.
+/// The sink in somebody's hand. If the flusher is dropped at its await, or before it begins (by a runtime that shuts down), or if the sink panics, the sink is gone,
+/// and who waits is told.
 struct InHand<W> {
     shared: Arc<Shared<W>>,
     sink: Option<W>,
+    /// What the flusher sends, and how much of it has been sent.
+    chunk: Vec<u8>,
+    sent: usize,
+    /// Dropped at an await, it goes back with what was not sent: the caller may ask again.
+    is_lent: bool,
 }
 
 impl<W> Drop for InHand<W> {
     fn drop(&mut self) {
-        if let Some(sink) = self.sink.take() {
-            drop(sink);
+        let Some(sink) = self.sink.take() else { return };
+        if self.is_lent && !std::thread::panicking() {
             let mut state = self.shared.state.lock();
-            state.closing = true;
-            state.fail(io::Error::new(
-                io::ErrorKind::BrokenPipe,
-                "the runtime was shut down before everything was sent",
-            ));
-            drop(state);
-            self.shared.resumed.set();
-            self.shared.closed.set();
+            let mut unsent = self.chunk.split_off(self.sent);
+            unsent.append(&mut state.buffer);
+            state.buffer = unsent;
+            state.sink = Some(sink);
+            return;
         }
+        drop(sink);
+        let mut state = self.shared.state.lock();
+        state.closing = true;
+        state.fail(io::Error::new(
+            io::ErrorKind::BrokenPipe,
+            "the runtime was shut down before everything was sent, or the sink has panicked",
+        ));
+        drop(state);
+        self.shared.resumed.set();
+        self.shared.closed.set();
     }
 }
 
@@ -311,21 +331,20 @@ impl<W> Drop for InHand<W> {
 async fn flush<W: AsyncWrite + Send + Unpin + 'static>(mut hand: InHand<W>) {
     let shared = hand.shared.clone();
     loop {
-        let chunk = {
+        let is_last = {
             let mut state = shared.state.lock();
-            let chunk = mem::take(&mut state.buffer);
-            if chunk.is_empty() && !state.closing {
+            (hand.chunk, hand.sent) = (mem::take(&mut state.buffer), 0);
+            let is_last = hand.chunk.is_empty();
+            if is_last && !state.closing {
                 state.sink = hand.sink.take();
                 return;
             }
-            chunk
+            is_last
         };
-        let Some(sink) = &mut hand.sink else { return };
-        let is_last = chunk.is_empty();
         let done = if is_last {
-            poll_fn(|cx| Pin::new(&mut *sink).poll_close(cx)).await
+            poll_fn(|cx| hand.poll_close(cx)).await
         } else {
-            send_all(sink, &chunk, &shared).await
+            poll_fn(|cx| hand.poll_send_all(cx)).await
         };
         let failed = done.is_err();
         if let Err(error) = done {
@@ -341,39 +360,51 @@ async fn flush<W: AsyncWrite + Send + Unpin + 'static>(mut hand: InHand<W>) {
     }
 }
 
-async fn send_all<W: AsyncWrite + Unpin>(
-    sink: &mut W,
-    mut chunk: &[u8],
-    shared: &Shared<W>,
-) -> io::Result<()> {
-    while !chunk.is_empty() {
-        let sent = poll_fn(|cx| poll_send(sink, cx, chunk)).await?;
-        chunk = &chunk[sent..];
-        let pending = {
-            let mut state = shared.state.lock();
-            state.pending -= sent;
-            state.pending
-        };
-        if pending <= LOW {
-            shared.resumed.set();
+impl<W: AsyncWrite + Unpin> InHand<W> {
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.sink {
+            Some(sink) => Pin::new(sink).poll_close(cx),
+            None => Poll::Ready(Ok(())),
         }
     }
-    poll_fn(|cx| Pin::new(&mut *sink).poll_flush(cx)).await
-}
 
-/// As much as the sink takes without being waited for.
-fn send_now<W: AsyncWrite + Unpin>(sink: &mut W, data: &[u8]) -> io::Result<usize> {
-    let mut cx = Context::from_waker(Waker::noop());
-    let mut sent = 0;
-    while sent < data.len() {
-        match poll_send(sink, &mut cx, &data[sent..]) {
-            Poll::Ready(more) => sent += more?,
-            Poll::Pending => return Ok(sent),
+    /// Sends the chunk, and flushes the sink.
+    fn poll_send_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(sink) = &mut self.sink else {
+            return Poll::Ready(Ok(()));
+        };
+        while self.sent < self.chunk.len() {
+            let sent = ready!(poll_send(sink, cx, &self.chunk[self.sent..]))?;
+            self.sent += sent;
+            let pending = {
+                let mut state = self.shared.state.lock();
+                state.pending -= sent;
+                state.pending
+            };
+            if pending <= LOW {
+                self.shared.resumed.set();
+            }
         }
+        Pin::new(sink).poll_flush(cx)
     }
-    match Pin::new(sink).poll_flush(&mut cx) {
-        Poll::Ready(flushed) => flushed.map(|()| sent),
-        Poll::Pending => Ok(sent),
+
+    /// As much as the sink takes without being waited for.
+    fn send_now(&mut self, data: &[u8]) -> io::Result<usize> {
+        let mut cx = Context::from_waker(Waker::noop());
+        let Some(sink) = &mut self.sink else {
+            return Ok(0);
+        };
+        let mut sent = 0;
+        while sent < data.len() {
+            match poll_send(sink, &mut cx, &data[sent..]) {
+                Poll::Ready(more) => sent += more?,
+                Poll::Pending => return Ok(sent),
+            }
+        }
+        match Pin::new(sink).poll_flush(&mut cx) {
+            Poll::Ready(flushed) => flushed.map(|()| sent),
+            Poll::Pending => Ok(sent),
+        }
     }
 }
 

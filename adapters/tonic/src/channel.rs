@@ -24,8 +24,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// What generated clients take: calls to one server, over one HTTP/2 connection that is shared by all clones.
 ///
 /// It connects when it is first used, and anew when the connection is gone; calls that hyper gives back go to the new one. A call that it does not
-/// give back fails with `UNAVAILABLE`: one that was sent, and one that reaches its connection just as the server says goodbye. So does one whose
-/// server cannot be reached. Calls are held to their [deadlines](Deadlines).
+/// give back fails with `UNAVAILABLE`: one that was sent, and one that reaches its connection just as the server says goodbye. So do all that wait
+/// for a connection, if the server cannot be reached; the next one tries again. Calls are held to their [deadlines](Deadlines).
 ///
 /// # Examples
 ///
@@ -65,9 +65,17 @@ struct Line {
 
 #[derive(Default)]
 struct State {
-    sender: Mutex<Option<Sender>>,
-    /// Who holds it connects; the others wait for that.
+    connection: Mutex<Connection>,
+    /// Who holds it connects; the others wait for that, and share what comes of it.
     connecting: Lock,
+}
+
+#[derive(Default)]
+struct Connection {
+    sender: Option<Sender>,
+    /// How often connecting has failed, and how it did last.
+    failures: u64,
+    failure: Option<Status>,
 }
 
 impl Channel {
@@ -207,18 +215,31 @@ impl Line {
 
     /// The connection that there is, or a new one.
     async fn sender(&self) -> Result<Sender, Status> {
-        if let Some(sender) = self.state.sender() {
-            return Ok(sender);
-        }
+        let failures = {
+            let connection = self.state.lock();
+            if let Some(sender) = connection.sender() {
+                return Ok(sender);
+            }
+            connection.failures
+        };
         let _turn = self.state.connecting.lock().await;
-        if let Some(sender) = self.state.sender() {
-            return Ok(sender);
+        {
+            let connection = self.state.lock();
+            if let Some(sender) = connection.sender() {
+                return Ok(sender);
+            }
+            // One has failed meanwhile. If each tried for itself, the last would wait for all of them.
+            if let Some(failure) = &connection.failure
+                && connection.failures > failures
+            {
+                return Err(failure.clone());
+            }
         }
         let connected = heist::timeout(self.timeout, self.connect()).await;
         let late = || Status::unavailable(format!("{}: connecting took too long", self.uri));
-        let sender = connected.map_err(|_| late())??;
-        *self.state.lock() = Some(sender.clone());
-        Ok(sender)
+        let connected = connected.unwrap_or_else(|_| Err(late()));
+        self.state.lock().set(&connected);
+        connected
     }
 
     async fn connect(&self) -> Result<Sender, Status> {
@@ -232,15 +253,27 @@ impl Line {
 }
 
 impl State {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Sender>> {
-        self.sender.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Connection> {
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connection {
+    fn sender(&self) -> Option<Sender> {
+        let sender = self.sender.as_ref();
+        sender.filter(|sender| !sender.is_closed()).cloned()
     }
 
-    fn sender(&self) -> Option<Sender> {
-        self.lock()
-            .as_ref()
-            .filter(|sender| !sender.is_closed())
-            .cloned()
+    fn set(&mut self, connected: &Result<Sender, Status>) {
+        match connected {
+            Ok(sender) => (self.sender, self.failure) = (Some(sender.clone()), None),
+            Err(failure) => {
+                self.failures += 1;
+                self.failure = Some(failure.clone());
+            }
+        }
     }
 }
 

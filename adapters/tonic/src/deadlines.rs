@@ -148,11 +148,9 @@ impl http_body::Body for Limited {
         let Some(body) = &mut this.body else {
             return Poll::Ready(None);
         };
-        if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
-            return Poll::Ready(frame);
-        }
+        // First: a body that always has something ready is to end as well.
         if Pin::new(&mut this.sleep).poll(cx).is_pending() {
-            return Poll::Pending;
+            return Pin::new(body).poll_frame(cx);
         }
         this.body = None;
         let mut trailers = HeaderMap::new();

@@ -308,6 +308,19 @@ fn the_server_keeps_time_by_itself_and_handlers_clean_up() {
         }
         let late = greetings.message().await.unwrap_err();
         assert_eq!(late.code(), Code::DeadlineExceeded);
+
+        // Always ready, for some minutes.
+        let often = within("Ada", 1 << 30, 100 * MS);
+        let mut greetings = client.greet_often(often).await.unwrap().into_inner();
+        let began = Instant::now();
+        let late = loop {
+            match greetings.message().await {
+                Ok(Some(_)) => assert!(began.elapsed() < LONG / 2),
+                Ok(None) => panic!("it ended by itself"),
+                Err(late) => break late,
+            }
+        };
+        assert_eq!(late.code(), Code::DeadlineExceeded);
         let polite = server.polite.clone();
         drop((client, greetings));
         server.stop().await;
@@ -364,6 +377,35 @@ fn a_client_does_not_wait_for_a_server_that_says_nothing() {
             .await
             .unwrap_err();
         assert_eq!(late.code(), Code::DeadlineExceeded);
+    });
+}
+
+#[test]
+fn who_waits_for_a_connection_shares_its_failure() {
+    run(|| async {
+        let attempts = Arc::new(AtomicUsize::new(0));
+        let counted = attempts.clone();
+        let channel = Channel::with_connector("http://nowhere".parse().unwrap(), move |_| {
+            counted.fetch_add(1, SeqCst);
+            pending::<io::Result<heist::net::TcpStream>>()
+        });
+        let channel = channel.connect_timeout(100 * MS);
+        let call = || GreeterClient::new(channel.clone());
+        let calls: Vec<_> = (0..50)
+            .map(|_| {
+                let mut client = call();
+                heist::spawn(async move { client.greet(hello("Ada")).await.unwrap_err() })
+            })
+            .collect();
+        for call in calls {
+            let failed = call.await.unwrap();
+            assert_eq!(failed.code(), Code::Unavailable, "{failed}");
+        }
+        // One that came when the first had failed already begins anew.
+        let before = attempts.load(SeqCst);
+        assert!(before < 10, "{before} attempts");
+        call().greet(hello("Ada")).await.unwrap_err();
+        assert_eq!(attempts.load(SeqCst), before + 1);
     });
 }
 

@@ -28,7 +28,8 @@ const LOW: usize = HIGH / 4;
 /// 64 KiB have not gone out. Dropping the writer closes it, as [`close`](Self::close) does.
 ///
 /// What the sink does not take at once is sent by a task of the runtime that the writing code runs in. Outside of one it is sent while [`drain`](Self::drain) or
-/// [`wait_closed`](Self::wait_closed) is awaited. A runtime that shuts down does not wait for it: await [`wait_closed`](Self::wait_closed) before.
+/// [`wait_closed`](Self::wait_closed) is awaited. A runtime that shuts down does not wait for that task, and code that cancels all tasks cancels it too: await
+/// [`wait_closed`](Self::wait_closed) before.
 ///
 /// # Examples
 ///

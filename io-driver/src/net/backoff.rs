@@ -105,7 +105,16 @@ impl Cause {
     fn of(error: &io::Error) -> Cause {
         use rustix::io::Errno;
         match error.raw_os_error().map(Errno::from_raw_os_error) {
-            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => Cause::Shortage,
+            // NOSPC: the driver may watch no more. PERM, of Linux: a firewall's rules forbid the connection, before or after it was taken, so that it
+            // need not have been used up.
+            Some(
+                Errno::MFILE
+                | Errno::NFILE
+                | Errno::NOBUFS
+                | Errno::NOMEM
+                | Errno::NOSPC
+                | Errno::PERM,
+            ) => Cause::Shortage,
             Some(
                 Errno::CONNABORTED
                 | Errno::CONNRESET
@@ -181,6 +190,14 @@ mod tests {
     }
 
     #[test]
+    fn what_will_pass_is_waited_for() {
+        for errno in [Errno::NFILE, Errno::NOBUFS, Errno::NOSPC, Errno::PERM] {
+            let backoff = Backoff::default();
+            assert_eq!(failed(&backoff, errno), Verdict::After(FIRST_WAIT));
+        }
+    }
+
+    #[test]
     fn a_connection_that_failed_is_skipped() {
         let backoff = Backoff::default();
         for errno in [
@@ -198,13 +215,7 @@ mod tests {
     #[test]
     fn the_listeners_own_errors_are_reported() {
         let backoff = Backoff::default();
-        for errno in [
-            Errno::BADF,
-            Errno::INVAL,
-            Errno::NOTSOCK,
-            Errno::OPNOTSUPP,
-            Errno::PERM,
-        ] {
+        for errno in [Errno::BADF, Errno::INVAL, Errno::NOTSOCK, Errno::OPNOTSUPP] {
             assert_eq!(failed(&backoff, errno), Verdict::Fail);
         }
     }

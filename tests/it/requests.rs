@@ -197,3 +197,22 @@ fn a_chain_of_a_million_callbacks_each_of_which_settles_the_next_promise_does_no
         assert!(last.is_cancelled());
     });
 }
+
+#[test]
+fn a_region_that_ends_with_a_request_of_its_own_takes_no_other_with_it() {
+    limited(|| {
+        let runtime = seated();
+        let task = runtime.spawn(async {
+            // Both come in the same poll, and none is met in it.
+            let group = heist::TaskGroup::run(|group| async move {
+                group.cancel();
+                heist::current_task().unwrap().cancel("met");
+            });
+            let ended = group.await;
+            assert!(ended.is_ok());
+            pending::<()>().await;
+        });
+        let error = runtime.block_on(task).unwrap().unwrap_err();
+        assert_eq!(error.cancel_message(), Some("met"));
+    });
+}

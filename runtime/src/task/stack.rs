@@ -47,9 +47,9 @@ use std::time::{Duration, Instant};
 /// awaits several at once, in a `join!`, the frames branch. Without the feature, and for a task that has not begun, there are no frames, but the name, the
 /// future's type, the place of the spawn, and what it [waits for](Self::waits_for).
 ///
-/// `Display` shows all of it, one line per frame, the most recent call last. Names and lines come from debug information: an optimised build shows all
-/// with `debug = "full"`; with `"line-tables-only"`, functions that were inlined have a line but no name (`async fn at src/net.rs:20`); with none, those are
-/// missing. They are looked up when they are first asked for, which is slow: up to hundreds of milliseconds the first time.
+/// `Display` shows all of it, one line per frame, the most recent call last. Names and lines come from debug information: all are shown
+/// with `debug = "full"`, which is what an unoptimised build has; with `"line-tables-only"`, functions that were inlined, or had others inlined in them,
+/// have a line but no name (`async fn at src/net.rs:20`); with none, the inlined are missing. They are looked up when they are first asked for, which is slow: up to hundreds of milliseconds the first time.
 ///
 /// # Examples
 ///

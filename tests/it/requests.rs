@@ -1,7 +1,7 @@
 //! Requests in corners: none is lost, none is met twice, and nothing is left behind.
 
-use crate::support::{limited, seated};
-use heist::task::yield_now;
+use crate::support::{burn_until, limited, seated, threaded, until};
+use heist::task::{Answer, Later, OnCancel, deferred, request_all, yield_now};
 use heist::{Awaitable, Task, catch_cancel, promise};
 use parking_lot::Mutex;
 use std::future::{Future, pending, poll_fn};
@@ -215,5 +215,41 @@ fn a_region_that_ends_with_a_request_of_its_own_takes_no_other_with_it() {
         });
         let error = runtime.block_on(task).unwrap().unwrap_err();
         assert_eq!(error.cancel_message(), Some("met"));
+    });
+}
+
+#[test]
+fn a_request_that_is_still_on_its_way_stands_when_another_made_meanwhile_was_caught() {
+    /// Makes the other one, and waits for what comes of it, while the first has been told to the task but not yet to this.
+    struct Meanwhile(Box<dyn Fn() + Send + Sync>);
+    impl OnCancel for Meanwhile {
+        fn request(&self, _: Option<&Arc<str>>, _: &mut Later) -> Option<Answer> {
+            self.0();
+            Some(Answer::Refused)
+        }
+    }
+    limited(|| {
+        let runtime = threaded(1);
+        let (runs, asked) = <(Arc<AtomicBool>, Arc<AtomicBool>)>::default();
+        let (begun, go) = (runs.clone(), asked.clone());
+        let task = runtime.spawn(async move {
+            let caught = catch_cancel(async {
+                begun.store(true, SeqCst);
+                burn_until("asked", || go.load(SeqCst));
+                pending::<()>().await;
+            });
+            caught.await.unwrap_err()
+        });
+        until("it runs", || runs.load(SeqCst));
+        let other = task.as_ref();
+        let (_promise, second) = deferred::<()>(Meanwhile(Box::new(move || {
+            assert!(other.cancel("other"));
+            asked.store(true, SeqCst);
+            until("it has ended", || other.is_done());
+        })));
+        let targets = vec![task.target(), second.target()];
+        assert_eq!(request_all(targets, Some("first")), 1);
+        let error = runtime.block_on(task).unwrap().unwrap_err();
+        assert_eq!(error.cancel_message(), Some("first"));
     });
 }

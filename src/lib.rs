@@ -157,7 +157,7 @@
 //! | `Process.communicate`, `wait`, `send_signal`, `returncode` | `process::Child::communicate`, `wait`, `signal`, `try_wait` |
 //! | `loop.add_signal_handler`, `remove_signal_handler` | `signal::signal`, dropping the `signal::Signals` |
 //! | `sock_*`, `create_server` | [`net`], [`Async`] for any other pollable descriptor |
-//! | `open_unix_connection`, `start_unix_server` | `net::UnixStream`, `net::UnixListener` |
+//! | `open_unix_connection`, `start_unix_server` | `streams::open_unix_connection`, `streams::start_unix_server` |
 //! | `create_datagram_endpoint`, `DatagramTransport` | [`net::UdpSocket`], `net::UnixDatagram` |
 //! | `connect_read_pipe`, `connect_write_pipe` | `pipe::Receiver`, `pipe::Sender` |
 //! | `connect_read_pipe(..., sys.stdin)`, `connect_write_pipe(..., sys.stdout)` | [`stdio::stdin`], [`stdio::stdout`] |

@@ -601,3 +601,56 @@ fn a_server_that_cannot_listen_is_an_error_and_a_dropped_one_listens_no_more() {
         .unwrap();
     });
 }
+
+#[cfg(unix)]
+#[test]
+fn a_server_on_a_unix_socket_takes_the_place_of_one_that_is_gone() {
+    use heist::streams::{UnixStreamReader, UnixStreamWriter};
+    use heist::streams::{open_unix_connection, start_unix_server};
+
+    async fn shout(mut reader: UnixStreamReader, mut writer: UnixStreamWriter) -> io::Result<()> {
+        let name = heist::current_task().unwrap().name();
+        let line = reader.readline().await?;
+        writer.write(&line.to_ascii_uppercase())?;
+        writer.write(name.as_bytes())?;
+        writer.close();
+        writer.wait_closed().await
+    }
+    limited(|| {
+        let dir = std::env::temp_dir().join(format!("heist-streams-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let (path, file) = (dir.join("socket"), dir.join("file"));
+        let within = dir.clone();
+        heist::run(async move {
+            for _ in 0..2 {
+                let server = start_unix_server(shout, &path).await.unwrap();
+                assert!(server.is_serving() && server.local_addrs().is_empty());
+                let (mut reader, mut writer) = open_unix_connection(&path).await.unwrap();
+                writer.write(b"hello\n").unwrap();
+                let answer = reader.read_to_end().await.unwrap();
+                let answer = String::from_utf8(answer).unwrap();
+                let (line, name) = answer.split_once('\n').unwrap();
+                assert_eq!(line, "HELLO");
+                assert!(name.starts_with("connection"), "{name}");
+                if cfg!(target_os = "linux") {
+                    assert!(name.ends_with(&std::process::id().to_string()), "{name}");
+                }
+                server.close();
+                server.wait_closed().await;
+                let refused = open_unix_connection(&path).await.unwrap_err();
+                assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+            }
+            // What is no socket is not taken away.
+            std::fs::write(&file, "of somebody").unwrap();
+            let error = start_unix_server(shout, &file).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::AddrInUse);
+            assert_eq!(std::fs::read(&file).unwrap(), b"of somebody");
+            let nowhere = start_unix_server(shout, within.join("no/socket")).await;
+            assert_eq!(nowhere.unwrap_err().kind(), ErrorKind::NotFound);
+            let long = start_unix_server(shout, within.join("x".repeat(200))).await;
+            assert_eq!(long.unwrap_err().kind(), ErrorKind::InvalidInput);
+        })
+        .unwrap();
+        std::fs::remove_dir_all(&dir).unwrap();
+    });
+}

@@ -1,7 +1,11 @@
 //! A task for each connection.
 
 use super::{StreamReader, StreamWriter, both_sides};
+#[cfg(unix)]
+use super::{UnixStreamReader, UnixStreamWriter};
 use crate::sync::Event;
+#[cfg(unix)]
+use heist_io_driver::net::UnixListener;
 use heist_io_driver::net::{TcpListener, ToSocketAddrs, lookup_host};
 use heist_runtime::{Task, TaskRef, catch_cancel, task};
 use parking_lot::Mutex;
@@ -9,6 +13,8 @@ use slab::Slab;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::Path;
 use std::sync::Arc;
 
 /// Listens on every address that `address` stands for, and spawns a task that runs `handler` for each connection. asyncio's `start_server`.
@@ -53,22 +59,89 @@ where
     }
     let addresses = listeners.iter().map(TcpListener::local_addr);
     let addresses = addresses.collect::<io::Result<_>>()?;
-    let connections = Arc::new(Connections::default());
-    connections.none.set();
-    let handler = Arc::new(handler);
-    let accepting = listeners
-        .into_iter()
-        .map(|listener| {
-            let accepting = accept(listener, handler.clone(), connections.clone());
-            task::Builder::new().name("server").spawn(accepting)
-        })
-        .collect();
-    Ok(Server {
-        addresses,
-        accepting,
-        closed: Event::new(),
-        connections,
-    })
+    Ok(Server::start(handler, listeners, addresses))
+}
+
+/// As [`start_server`], on a socket in the file system. asyncio's `start_unix_server`.
+///
+/// A socket that an earlier server left at `path` is taken away first; this one is left there as well. That any process may connect that may write to it is
+/// a matter of its directory's permissions.
+///
+/// # Errors
+///
+/// `path` cannot be listened at: it is too long for a socket (some hundred bytes), something else than a socket is there, or its directory is missing.
+///
+/// # Examples
+///
+/// ```
+/// use heist_combinators::streams::{open_unix_connection, start_unix_server};
+///
+/// # heist_runtime::run(async {
+/// let path = std::env::temp_dir().join(format!("hello-{}", std::process::id()));
+/// let server = start_unix_server(|_, mut writer| async move { writer.write(b"hello\n") }, &path).await?;
+///
+/// let (mut reader, _writer) = open_unix_connection(&path).await?;
+/// assert_eq!(reader.readline().await?, b"hello\n");
+/// # drop((reader, _writer));
+/// # server.close();
+/// # server.wait_closed().await;
+/// # std::fs::remove_file(path)?;
+/// # Ok::<_, std::io::Error>(())
+/// # }).unwrap().unwrap();
+/// ```
+#[cfg(unix)]
+#[doc(alias = "asyncio.start_unix_server")]
+pub async fn start_unix_server<P, H, F>(handler: H, path: P) -> io::Result<Server>
+where
+    P: AsRef<Path>,
+    H: Fn(UnixStreamReader, UnixStreamWriter) -> F + Send + Sync + 'static,
+    F: Future<Output = io::Result<()>> + Send + 'static,
+{
+    use std::os::unix::fs::FileTypeExt;
+    let path = path.as_ref();
+    if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    Ok(Server::start(handler, vec![listener], Vec::new()))
+}
+
+/// What connections come from.
+trait Listen: Send + Sync + 'static {
+    type Reader: Send + 'static;
+    type Writer: Send + 'static;
+
+    /// The next one's two sides, and what it is called.
+    fn next(&self)
+    -> impl Future<Output = io::Result<(Self::Reader, Self::Writer, String)>> + Send;
+}
+
+impl Listen for TcpListener {
+    type Reader = StreamReader;
+    type Writer = StreamWriter;
+
+    async fn next(&self) -> io::Result<(StreamReader, StreamWriter, String)> {
+        let (stream, peer) = self.accept().await?;
+        let (reader, writer) = both_sides(stream.into_split());
+        Ok((reader, writer, format!("connection {peer}")))
+    }
+}
+
+#[cfg(unix)]
+impl Listen for UnixListener {
+    type Reader = UnixStreamReader;
+    type Writer = UnixStreamWriter;
+
+    async fn next(&self) -> io::Result<(UnixStreamReader, UnixStreamWriter, String)> {
+        let (stream, _) = self.accept().await?;
+        // Who connects has an address only if it was bound to one, which is rare.
+        let name = match stream.peer_cred().ok().and_then(|peer| peer.pid()) {
+            Some(pid) => format!("connection of process {pid}"),
+            None => "connection".to_owned(),
+        };
+        let (reader, writer) = both_sides(stream.into_split());
+        Ok((reader, writer, name))
+    }
 }
 
 /// What listens and accepts. asyncio's `Server`.
@@ -90,7 +163,31 @@ struct Connections {
 }
 
 impl Server {
-    /// The addresses it listens on. asyncio's `sockets`.
+    fn start<L, H, F>(handler: H, listeners: Vec<L>, addresses: Vec<SocketAddr>) -> Self
+    where
+        L: Listen,
+        H: Fn(L::Reader, L::Writer) -> F + Send + Sync + 'static,
+        F: Future<Output = io::Result<()>> + Send + 'static,
+    {
+        let connections = Arc::new(Connections::default());
+        connections.none.set();
+        let handler = Arc::new(handler);
+        let accepting = listeners
+            .into_iter()
+            .map(|listener| {
+                let accepting = accept(listener, handler.clone(), connections.clone());
+                task::Builder::new().name("server").spawn(accepting)
+            })
+            .collect();
+        Self {
+            addresses,
+            accepting,
+            closed: Event::new(),
+            connections,
+        }
+    }
+
+    /// The addresses it listens on, none if that is a path. asyncio's `sockets`.
     #[doc(alias = "sockets")]
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses
@@ -201,27 +298,25 @@ impl Drop for Counted {
     }
 }
 
-async fn accept<H, F>(listener: TcpListener, handler: Arc<H>, connections: Arc<Connections>)
+async fn accept<L, H, F>(listener: L, handler: Arc<H>, connections: Arc<Connections>)
 where
-    H: Fn(StreamReader, StreamWriter) -> F + Send + Sync + 'static,
+    L: Listen,
+    H: Fn(L::Reader, L::Writer) -> F + Send + Sync + 'static,
     F: Future<Output = io::Result<()>> + Send + 'static,
 {
     loop {
-        let (stream, peer) = match listener.accept().await {
+        let (reader, writer, name) = match listener.next().await {
             Ok(accepted) => accepted,
             // The listener's own: no connection will ever come.
             Err(error) => return tracing::error!(target: "heist", %error, "a server cannot accept"),
         };
-        let (reader, writer) = both_sides(stream);
         let counted = Counted::new(&connections);
         let key = counted.key;
         let handler = handler.clone();
-        let handling = task::Builder::new()
-            .name(&format!("connection {peer}"))
-            .try_spawn(async move {
-                let _counted = counted;
-                handler(reader, writer).await
-            });
+        let handling = task::Builder::new().name(&name).try_spawn(async move {
+            let _counted = counted;
+            handler(reader, writer).await
+        });
         if let Some(task) = connections.tasks.lock().get_mut(key) {
             *task = Some(handling.as_ref());
         }

@@ -140,6 +140,22 @@ fn a_spent_budget_makes_leaves_yield() {
 }
 
 #[test]
+fn timers_that_end_spend_the_budget() {
+    let _limit = Limit::new();
+    let driver = driver(&Default::default());
+    let _entered = driver.handle().enter(0);
+    let mut naps = [Duration::ZERO; 3].map(sleep);
+    for nap in &mut naps {
+        assert!(poll_once(nap).is_pending());
+    }
+    leaf::begin_poll(2, false);
+    let ended = naps.each_mut().map(|nap| poll_once(nap).is_ready());
+    assert_eq!(ended, [true, true, false]);
+    assert!(leaf::end_poll().forced_yield);
+    assert!(poll_once(&mut naps[2]).is_ready());
+}
+
+#[test]
 fn bytes_stay_in_the_socket_while_a_cancel_is_delivered() {
     each(|config| {
         let mut driver = driver(&config);

@@ -118,6 +118,46 @@ fn a_reset_sleep_wakes_its_task_at_the_new_deadline() {
 }
 
 #[test]
+fn what_has_elapsed_is_a_matter_of_the_clock_that_a_sleep_waits_by() {
+    let _limit = Limit::new();
+    let config = heist_io_driver::Config::default();
+    config.clock.pause();
+    let mut driver = driver(&config);
+    let entered = driver.handle().enter(0);
+    let hour = Duration::from_secs(3_600);
+    let (count, waker) = Count::new();
+    let mut nap = sleep(hour);
+    assert!(poll(&mut nap, &waker).is_pending());
+    // Here the time is the system's: an hour earlier.
+    drop(entered);
+    assert!(!nap.is_elapsed());
+    config.clock.advance(hour).unwrap();
+    assert!(nap.is_elapsed());
+
+    turn_until(&mut driver, || count.get() == 1);
+    assert!(format!("{nap:?}").contains("ended: false"), "{nap:?}");
+    assert!(poll(&mut nap, &waker).is_ready());
+    assert!(nap.is_elapsed());
+    assert!(format!("{nap:?}").contains("ended: true"), "{nap:?}");
+}
+
+#[test]
+fn a_sleep_that_has_ended_has_elapsed_whatever_the_time_is() {
+    let _limit = Limit::new();
+    let config = heist_io_driver::Config::default();
+    config.clock.pause();
+    let driver = driver(&config);
+    let entered = driver.handle().enter(0);
+    config.clock.advance(Duration::from_secs(3_600)).unwrap();
+    let mut nap = sleep(Duration::ZERO);
+    assert!(poll_once(&mut nap).is_pending());
+    assert!(poll_once(&mut nap).is_ready());
+    drop(entered);
+    assert!(nap.deadline().unwrap() > now());
+    assert!(nap.is_elapsed());
+}
+
+#[test]
 fn a_sleep_wakes_whoever_polled_last() {
     let _limit = Limit::new();
     let mut driver = driver(&Default::default());

@@ -1,14 +1,14 @@
 //! Requests in corners: none is lost, none is met twice, and nothing is left behind.
 
 use crate::support::{burn_until, limited, seated, threaded, until};
-use heist::task::{Answer, Later, OnCancel, deferred, request_all, yield_now};
+use heist::task::{Answer, Later, OnCancel, Target, deferred, request_all, yield_now};
 use heist::{Awaitable, Task, catch_cancel, promise};
 use parking_lot::Mutex;
 use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll, Waker};
 
 /// Spends the budget of the poll on leaves that are polled with a waker that wakes nobody, as `now_or_never` of other crates does it.
@@ -251,5 +251,86 @@ fn a_request_that_is_still_on_its_way_stands_when_another_made_meanwhile_was_cau
         assert_eq!(request_all(targets, Some("first")), 1);
         let error = runtime.block_on(task).unwrap().unwrap_err();
         assert_eq!(error.cancel_message(), Some("first"));
+    });
+}
+
+/// A handle that stands for others, and takes back what it did when none of them accepts.
+struct StandsFor {
+    others: Vec<Target>,
+    withdrawn: Arc<AtomicUsize>,
+}
+
+impl OnCancel for StandsFor {
+    fn request(&self, _: Option<&Arc<str>>, _: &mut Later) -> Option<Answer> {
+        Some(Answer::Each(self.others.clone()))
+    }
+
+    fn withdraw(&self) -> bool {
+        self.withdrawn.fetch_add(1, SeqCst);
+        false
+    }
+}
+
+#[test]
+fn a_handle_that_stands_for_others_accepts_if_one_of_them_does() {
+    limited(|| {
+        let runtime = seated();
+        let ended = runtime.run(async {
+            let withdrawn = Arc::new(AtomicUsize::new(0));
+            let stands_for = |others| {
+                let withdrawn = withdrawn.clone();
+                deferred::<()>(StandsFor { others, withdrawn })
+            };
+            let (gone, ended) = promise::<()>();
+            gone.set(()).unwrap();
+            let (_open, waiting) = promise::<()>();
+            let mixed = vec![ended.target(), waiting.target(), ended.target()];
+            let (_promise, handle) = stands_for(mixed);
+            assert!(handle.cancel("one accepts"));
+            assert!(waiting.is_cancelled());
+            assert_eq!(withdrawn.load(SeqCst), 0);
+
+            let (_promise, handle) = stands_for(vec![ended.target(), waiting.target()]);
+            assert!(!handle.cancel("all have ended"));
+            assert_eq!(withdrawn.load(SeqCst), 1);
+            // So who awaits it meets the request itself.
+            let task = heist::spawn(async move { catch_cancel(handle).await.unwrap_err() });
+            yield_now().await;
+            assert!(task.cancel("met"));
+            let cancelled = task.await.unwrap();
+            assert_eq!(withdrawn.load(SeqCst), 2);
+            cancelled.message().map(str::to_owned)
+        });
+        assert_eq!(ended.unwrap().as_deref(), Some("met"));
+    });
+}
+
+/// Counts who asks, and accepts.
+struct Bottom(Arc<AtomicUsize>);
+
+impl OnCancel for Bottom {
+    fn request(&self, _: Option<&Arc<str>>, _: &mut Later) -> Option<Answer> {
+        self.0.fetch_add(1, SeqCst);
+        Some(Answer::Accepted)
+    }
+}
+
+/// Each layer stands for the one below twice: as many ways to the bottom as two to the power of the layers.
+#[test]
+fn many_ways_to_the_same_handle_take_no_longer_than_few() {
+    limited(|| {
+        for (layers, least, most) in [(3, 8, 8), (10, 1 << 10, 1 << 10), (40, 1, 1 << 10)] {
+            let (asked, withdrawn) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
+            let mut handles = vec![deferred::<()>(Bottom(asked.clone()))];
+            for layer in 0..layers {
+                let below = handles[layer].1.target();
+                let (others, withdrawn) = (vec![below.clone(), below], withdrawn.clone());
+                handles.push(deferred(StandsFor { others, withdrawn }));
+            }
+            assert!(handles[layers].1.cancel("from the top"));
+            let asked = asked.load(SeqCst);
+            assert!((least..=most).contains(&asked), "{layers}: {asked}");
+            assert_eq!(withdrawn.load(SeqCst), 0);
+        }
     });
 }

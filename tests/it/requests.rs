@@ -10,6 +10,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 /// Spends the budget of the poll on leaves that are polled with a waker that wakes nobody, as `now_or_never` of other crates does it.
 fn spend_aside(done: &heist::Shared<()>) {
@@ -218,16 +219,18 @@ fn a_region_that_ends_with_a_request_of_its_own_takes_no_other_with_it() {
     });
 }
 
+/// Does as it is told when it is asked, and refuses.
+struct Meddles(Box<dyn Fn() + Send + Sync>);
+
+impl OnCancel for Meddles {
+    fn request(&self, _: Option<&Arc<str>>, _: &mut Later) -> Option<Answer> {
+        self.0();
+        Some(Answer::Refused)
+    }
+}
+
 #[test]
 fn a_request_that_is_still_on_its_way_stands_when_another_made_meanwhile_was_caught() {
-    /// Makes the other one, and waits for what comes of it, while the first has been told to the task but not yet to this.
-    struct Meanwhile(Box<dyn Fn() + Send + Sync>);
-    impl OnCancel for Meanwhile {
-        fn request(&self, _: Option<&Arc<str>>, _: &mut Later) -> Option<Answer> {
-            self.0();
-            Some(Answer::Refused)
-        }
-    }
     limited(|| {
         let runtime = threaded(1);
         let (runs, asked) = <(Arc<AtomicBool>, Arc<AtomicBool>)>::default();
@@ -242,7 +245,8 @@ fn a_request_that_is_still_on_its_way_stands_when_another_made_meanwhile_was_cau
         });
         until("it runs", || runs.load(SeqCst));
         let other = task.as_ref();
-        let (_promise, second) = deferred::<()>(Meanwhile(Box::new(move || {
+        // While the first has been told to the task, but not yet to this.
+        let (_promise, second) = deferred::<()>(Meddles(Box::new(move || {
             assert!(other.cancel("other"));
             asked.store(true, SeqCst);
             until("it has ended", || other.is_done());
@@ -331,6 +335,143 @@ fn many_ways_to_the_same_handle_take_no_longer_than_few() {
             let asked = asked.load(SeqCst);
             assert!((least..=most).contains(&asked), "{layers}: {asked}");
             assert_eq!(withdrawn.load(SeqCst), 0);
+        }
+    });
+}
+
+#[test]
+fn a_request_of_a_running_task_that_is_withdrawn_before_all_were_asked_leaves_nothing_behind() {
+    limited(|| {
+        let runtime = threaded(1);
+        let (runs, asked) = <(Arc<AtomicBool>, Arc<AtomicBool>)>::default();
+        let (begun, go) = (runs.clone(), asked.clone());
+        let task = runtime.spawn(async move {
+            begun.store(true, SeqCst);
+            burn_until("asked", || go.load(SeqCst));
+            "its value"
+        });
+        until("it runs", || runs.load(SeqCst));
+        let target = task.as_ref();
+        let (_promise, second) = deferred::<()>(Meddles(Box::new(move || {
+            assert_eq!(target.uncancel(), 0);
+        })));
+        let targets = vec![task.target(), second.target()];
+        assert_eq!(request_all(targets, Some("taken back")), 1);
+        asked.store(true, SeqCst);
+        assert_eq!(runtime.block_on(task).unwrap().unwrap(), "its value");
+    });
+}
+
+/// A region that was polled in the task, and is dropped elsewhere while the request is on its way to it.
+#[test]
+fn what_was_meant_for_a_region_that_is_gone_goes_to_the_task() {
+    type Slot = Arc<Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>>;
+    limited(|| {
+        let runtime = seated();
+        let slot = Slot::default();
+        let ended = runtime.run(async move {
+            let empties = slot.clone();
+            let (_promise, handle) = deferred::<()>(Meddles(Box::new(move || {
+                drop(empties.lock().take());
+            })));
+            let region = async move {
+                let _ = catch_cancel(handle).await;
+            };
+            *slot.lock() = Some(Box::pin(region));
+            let polled = slot.clone();
+            let task = heist::spawn(poll_fn(move |cx| {
+                if let Some(region) = polled.lock().as_mut() {
+                    assert!(region.as_mut().poll(cx).is_pending());
+                }
+                Poll::<()>::Pending
+            }));
+            yield_now().await;
+            assert!(task.cancel("goes on"));
+            assert!(slot.lock().is_none());
+            task.await
+        });
+        let error = ended.unwrap().unwrap_err();
+        assert_eq!(error.cancel_message(), Some("goes on"));
+    });
+}
+
+/// Polls a deadline by hand.
+struct PollsAtItsEnd(Arc<AtomicBool>);
+
+impl Drop for PollsAtItsEnd {
+    fn drop(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        let deadline = pin!(heist::timeout(Duration::from_secs(60), pending::<()>()));
+        assert!(deadline.poll(&mut cx).is_pending());
+        self.0.store(true, SeqCst);
+    }
+}
+
+/// A request without a message to a task of which nothing is known yet is counted in its state word.
+#[test]
+fn a_plain_request_counts_with_all_others_and_is_withdrawn_as_they_are() {
+    limited(|| {
+        let runtime = seated();
+        let polled = Arc::new(AtomicBool::new(false));
+        let at_end = PollsAtItsEnd(polled.clone());
+        runtime
+            .run(async move {
+                let alone = heist::spawn(pending::<()>());
+                let with_others = heist::spawn(async move {
+                    let _at_end = at_end;
+                    pending::<()>().await;
+                });
+                yield_now().await;
+                assert!(alone.cancel(None));
+                assert_eq!((alone.cancelling(), alone.uncancel()), (1, 0));
+                assert_eq!((alone.cancelling(), alone.uncancel()), (0, 0));
+                assert!(with_others.cancel(None));
+                for count in 2..=3 {
+                    assert!(with_others.cancel("as well"));
+                    assert_eq!(with_others.cancelling(), count);
+                }
+                for left in [2, 1] {
+                    assert_eq!(with_others.uncancel(), left);
+                    assert_eq!(with_others.cancelling(), left);
+                }
+                // It was handed down at once: neither is taken back.
+                assert!(alone.await.unwrap_err().is_cancelled());
+                assert!(with_others.await.unwrap_err().is_cancelled());
+            })
+            .unwrap();
+        assert!(polled.load(SeqCst));
+    });
+}
+
+/// Each layer awaits the one below twice, with nothing between the tasks.
+#[test]
+fn many_ways_through_tasks_alone_take_no_longer_than_few() {
+    limited(|| {
+        for (layers, least, most) in [(3, 8, 8), (6, 64, 64), (40, 64, 128)] {
+            let asked = Arc::new(AtomicUsize::new(0));
+            let bottom = deferred::<()>(Bottom(asked.clone()));
+            let asked = seated().run(async move {
+                let (_promise, bottom) = bottom;
+                let mut below = heist::spawn(async move { bottom.await.unwrap() }).shared();
+                for _ in 0..layers {
+                    let mut ways = [below.clone(), below];
+                    let both = poll_fn(move |cx| {
+                        for way in &mut ways {
+                            assert!(Pin::new(way).poll(cx).is_pending());
+                        }
+                        Poll::<()>::Pending
+                    });
+                    yield_now().await;
+                    below = heist::spawn(both).shared();
+                }
+                for _ in 0..100 {
+                    yield_now().await;
+                }
+                assert!(below.cancel("from the top"));
+                asked.load(SeqCst)
+            });
+            let asked = asked.unwrap();
+            assert!((least..=most).contains(&asked), "{layers}: {asked}");
         }
     });
 }
